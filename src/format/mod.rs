@@ -1,0 +1,4 @@
+//! Headers ↔ bytes.
+
+mod types;
+pub use types::{Decision, Metadata, Participant, References, TypeDef, TypeId};

@@ -1,0 +1,79 @@
+//! What frames speak of, apart from their layout.
+
+use crate::id::{DatabaseId, GlobalId, Oid};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The number by which records name a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypeId(pub u32);
+
+/// The definition of a stored type.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct TypeDef {
+    /// Its stable name.
+    pub name: Box<str>,
+    /// Its version.
+    pub version: u32,
+    /// What its values look like, as text.
+    pub shape: Box<str>,
+}
+
+impl fmt::Display for TypeDef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} version {} ({})", self.name, self.version, self.shape)
+    }
+}
+
+/// What a transaction says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// Who did it; empty where nobody said.
+    pub user: String,
+    /// What it did.
+    pub note: String,
+    /// What else the application keeps with it.
+    pub extension: BTreeMap<String, Vec<u8>>,
+}
+
+/// The decision of a transaction that others take part in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The transaction, under the name that all participants know.
+    pub gtid: GlobalId,
+    /// Those it was decided for.
+    pub participants: Vec<Participant>,
+}
+
+/// One of those that a decision was made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Participant {
+    /// Its name.
+    pub name: String,
+    /// Its database, where it is one of ours.
+    pub database: Option<DatabaseId>,
+}
+
+/// The oids that a record's data refer to, each as a varint.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct References<'a>(Cow<'a, [u8]>);
+
+impl<'a> References<'a> {
+    /// Those encoded in `bytes`.
+    pub fn of(bytes: &'a [u8]) -> References<'a> {
+        References(Cow::Borrowed(bytes))
+    }
+
+    /// Appends the encoding of `oids` to `out`.
+    pub fn encode(oids: &[Oid], out: &mut Vec<u8>) {
+        for oid in oids {
+            let mut rest = oid.number();
+            while rest >= 0x80 {
+                out.push(rest as u8 | 0x80);
+                rest >>= 7;
+            }
+            out.push(rest as u8);
+        }
+    }
+}

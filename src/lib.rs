@@ -1,0 +1,11 @@
+//! Perennial: objects that outlive the process.
+#![warn(clippy::unwrap_used)]
+
+// Lowest first: a module names only modules earlier in this list (tests/tidy.rs).
+mod id;
+pub mod error;
+pub mod format;
+pub mod transaction;
+
+pub use error::{Error, Result};
+pub use id::{DatabaseId, GlobalId, Oid, Tid};

@@ -1,0 +1,116 @@
+//! The types whose objects are stored: [`TypeTable`].
+//!
+//! Every storage keeps one. Records name a type by a small number; the table gives the number its
+//! name, version and shape. It only grows.
+//!
+//! # Invariants
+//! - A number, once given, means the same type for as long as the database lives.
+//! - A name and version have one shape.
+//!
+//! Format: docs/format.md, "Types".
+
+use crate::error::{Error, Result, SchemaMismatch};
+use crate::format::{TypeDef, TypeId};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A `TypeTable` gives numbers to types.
+#[derive(Debug, Default)]
+pub struct TypeTable {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    definitions: HashMap<TypeId, Arc<TypeDef>>,
+    numbers: HashMap<(Box<str>, u32), TypeId>,
+    next: u32,
+}
+
+impl TypeTable {
+    /// The number of this type; a new one where it has none.
+    ///
+    /// # Errors
+    /// [`SchemaMismatch::ShapeChanged`] where its name and version stand for another shape.
+    pub fn intern(&self, definition: &TypeDef) -> Result<TypeId> {
+        let key = (definition.name.clone(), definition.version);
+        if let Some(&id) = self.inner.read().numbers.get(&key) {
+            return self.same_shape(id, definition);
+        }
+        let mut inner = self.inner.write();
+        if let Some(&id) = inner.numbers.get(&key) {
+            drop(inner);
+            return self.same_shape(id, definition);
+        }
+        let id = TypeId(inner.next);
+        inner.insert(id, definition.clone())?;
+        Ok(id)
+    }
+
+    fn same_shape(&self, id: TypeId, definition: &TypeDef) -> Result<TypeId> {
+        match self.get(id) {
+            Some(stored) if stored.shape != definition.shape => {
+                Err(shape_changed(&stored, definition))
+            }
+            _ => Ok(id),
+        }
+    }
+
+    /// Takes a definition read from a file.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where it contradicts one that is known.
+    pub fn learn(&self, id: TypeId, definition: TypeDef) -> Result<()> {
+        let known = self.get(id);
+        match known {
+            Some(known) if *known == definition => Ok(()),
+            Some(known) => Err(contradiction(id, &known, &definition)),
+            None => self.inner.write().insert(id, definition),
+        }
+    }
+
+    /// The type of this number.
+    pub fn get(&self, id: TypeId) -> Option<Arc<TypeDef>> {
+        self.inner.read().definitions.get(&id).cloned()
+    }
+
+    /// All types, by number.
+    pub fn all(&self) -> Vec<(TypeId, Arc<TypeDef>)> {
+        let inner = self.inner.read();
+        let mut all: Vec<_> =
+            inner.definitions.iter().map(|(&id, definition)| (id, definition.clone())).collect();
+        all.sort_by_key(|&(id, _)| id);
+        all
+    }
+}
+
+impl Inner {
+    fn insert(&mut self, id: TypeId, definition: TypeDef) -> Result<()> {
+        let key = (definition.name.clone(), definition.version);
+        if let Some(other) = self.numbers.get(&key).filter(|&&other| other != id) {
+            let known = self.definitions.get(other).cloned().unwrap_or_default();
+            return Err(contradiction(*other, &known, &definition));
+        }
+        let next = id.0.checked_add(1).ok_or_else(|| Error::Exhausted("type numbers exhausted".into()))?;
+        self.next = self.next.max(next);
+        self.numbers.insert(key, id);
+        self.definitions.insert(id, Arc::new(definition));
+        Ok(())
+    }
+}
+
+fn shape_changed(stored: &TypeDef, here: &TypeDef) -> Error {
+    SchemaMismatch::ShapeChanged {
+        type_name: stored.name.clone(),
+        version: stored.version,
+        stored: stored.shape.clone(),
+        here: here.shape.clone(),
+    }
+    .into()
+}
+
+fn contradiction(id: TypeId, known: &TypeDef, other: &TypeDef) -> Error {
+    let what = format!("type number {} is {known}, and then {other}", id.0);
+    Error::InvalidArgument(what.into())
+}

@@ -1,0 +1,2 @@
+//! Every test of the library, in one binary: it links once. tests/tidy.rs checks that no file is
+//! forgotten here.
