@@ -1,5 +1,9 @@
-//! What frames speak of, apart from their layout.
+//! What frames speak of, apart from their layout: types, metadata, decisions, references.
+//!
+//! The layers above use these words too; how they stand in a frame is said in `fields` and
+//! `record`.
 
+use super::bytes::{Malformed, Reader, put_varint};
 use crate::id::{DatabaseId, GlobalId, Oid};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -55,7 +59,7 @@ pub struct Participant {
     pub database: Option<DatabaseId>,
 }
 
-/// The oids that a record's data refer to, each as a varint.
+/// The objects that an object's data refer to: their oids, one varint after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct References<'a>(Cow<'a, [u8]>);
 
@@ -67,13 +71,34 @@ impl<'a> References<'a> {
 
     /// Appends the encoding of `oids` to `out`.
     pub fn encode(oids: &[Oid], out: &mut Vec<u8>) {
-        for oid in oids {
-            let mut rest = oid.number();
-            while rest >= 0x80 {
-                out.push(rest as u8 | 0x80);
-                rest >>= 7;
+        oids.iter().for_each(|oid| put_varint(out, oid.number()));
+    }
+
+    /// Their encoding.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same, independent of where they were read.
+    pub fn into_owned(self) -> References<'static> {
+        References(Cow::Owned(self.0.into_owned()))
+    }
+
+    /// The oids, in the order of their encoding.
+    ///
+    /// # Errors
+    /// An item is an error where the bytes are no oid; it is then the last.
+    pub fn iter(&self) -> impl Iterator<Item = Result<Oid, Malformed>> + '_ {
+        let mut reader = Reader::new(&self.0);
+        std::iter::from_fn(move || {
+            if reader.is_done() {
+                return None;
             }
-            out.push(rest as u8);
-        }
+            let oid = reader.varint().map(Oid::new);
+            if oid.is_err() {
+                reader = Reader::new(&[]);
+            }
+            Some(oid)
+        })
     }
 }
