@@ -19,7 +19,7 @@ pub use mmap::{Map, Slots};
 
 use std::fmt::Debug;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// How a file is opened.
@@ -138,7 +138,8 @@ pub trait AppendFile: Send + Sync + Debug {
     /// Cuts the file to `length`, which nothing mapped or durable lies above.
     ///
     /// # Errors
-    /// What the system says; the length is then the old or the new one.
+    /// [`io::ErrorKind::InvalidInput`] where the file is shorter than that; what else the system
+    /// says: the length is then the old or the new one.
     fn trim(&self, length: u64) -> io::Result<()>;
 
     /// Makes all that was written, and the length, durable.
@@ -169,4 +170,27 @@ pub trait AppendFile: Send + Sync + Debug {
     /// Maps `count` numbers of eight bytes from `offset` (a multiple of 4 KiB), privately: what is
     /// stored into them never reaches the file. `None` where the file cannot be mapped.
     fn map_slots(&self, offset: u64, count: usize) -> Option<Slots>;
+}
+
+/// Refuses a name that would leave the directory.
+fn check_name(name: &str) -> io::Result<()> {
+    let mut parts = Path::new(name).components();
+    match (parts.next(), parts.next()) {
+        (Some(Component::Normal(part)), None) if part == name => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file name")),
+    }
+}
+
+/// Where `length` bytes from `offset` end.
+fn end_of(offset: u64, length: u64) -> io::Result<u64> {
+    let beyond = || io::Error::new(io::ErrorKind::InvalidInput, "it ends beyond every file");
+    offset.checked_add(length).ok_or_else(beyond)
+}
+
+/// Refuses to trim a file of `current` bytes to more.
+fn refuse_growth(current: u64, length: u64) -> io::Result<()> {
+    if length <= current {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "trimming does not make a file longer"))
 }

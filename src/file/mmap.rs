@@ -1,0 +1,163 @@
+//! Memory maps: of a log, for reading ([`Map`]), and of an array of numbers ([`Slots`]).
+//!
+//! The files of this room make them and the storage reads through them. This is the only module
+//! with `unsafe` code: it turns mapped memory into slices and into atomics, and promises for each
+//! what the compiler cannot see. It decides nothing about *which* bytes are good to read: that
+//! is the bound, and the bound is the caller's.
+//!
+//! What the promises rest on, and who keeps it:
+//! - The storage never changes the value of a published byte, and never trims below one
+//!   ([`AppendFile`](super::AppendFile)); the bound it gives to [`Map::bytes`] is its published
+//!   end. Rewriting equal bytes is done while opening, before anything is published.
+//! - One process writes a log at a time, by the lock on its inode; a snapshot of the index is
+//!   complete before it gets its name, and is never written again.
+//! - That no *other* program writes into the file or cuts it cannot be kept by anybody here. It
+//!   is out of contract: a cut ends the process with a signal, as does a disk that cannot read.
+//!   Who cannot live with that reads with [`read_at`](super::AppendFile::read_at).
+//!
+//! # Invariants
+//! - No page beyond the end of a file is touched: below a bound there is file, and all of a
+//!   mapped array is file.
+//! - No `&mut` and no `&[u8]` into `Slots` exists; no write goes through a `Map`.
+#![expect(unsafe_code, reason = "mapped memory becomes slices and atomics nowhere else")]
+
+use memmap2::{Mmap, MmapMut, MmapOptions};
+use std::fmt;
+use std::fs::File;
+use std::ops::Deref;
+use std::sync::atomic::AtomicU64;
+
+/// A `Map` is a range of a file, for reading; the file may still have to grow into it.
+///
+/// The kernel's read-ahead is left as it is: replaying and packing read in order, and an object
+/// read alone lies mostly in one page.
+pub struct Map {
+    memory: Mmap,
+    length: usize,
+}
+
+impl Map {
+    /// Maps `length` bytes from `offset` on; `None` where the system does not.
+    pub(super) fn of(file: &File, offset: u64, length: usize) -> Option<Map> {
+        offset.checked_add(u64::try_from(length).ok()?)?;
+        let mut options = MmapOptions::new();
+        // SAFETY: mapping reads nothing. That the bytes later handed out neither change nor go is
+        // argued in `bytes`.
+        let memory = unsafe { options.offset(offset).len(length).map(file) }.ok()?;
+        Some(Map { memory, length })
+    }
+
+    /// The `length` bytes from `offset` (both within the map), if all lie below `bound`.
+    ///
+    /// `bound` counts from the map's beginning. The caller vouches for the bytes below it: they
+    /// are in the file, published, and will neither change nor be cut off while the map lives.
+    pub fn bytes(&self, offset: usize, length: usize, bound: usize) -> Option<&[u8]> {
+        let end = offset.checked_add(length)?;
+        if end > bound.min(self.length) {
+            return None;
+        }
+        // SAFETY: offset + length ≤ the mapped length (just checked), so the range is one mapped
+        // object, alive as long as `self`. Its bytes are below the published end, which the
+        // caller vouches for: the storage writes only above it and trims only above it (see the
+        // module's header), so the pages exist and no reference sees its bytes change.
+        Some(unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(offset), length) })
+    }
+
+    /// How many bytes it spans.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether it spans none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
+
+impl fmt::Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("length", &self.length).finish()
+    }
+}
+
+/// `Slots` are an array of numbers that threads read and change at once, untorn.
+///
+/// They begin as what a file holds, or as zeros; what is stored into them stays in memory. A page
+/// that nobody has touched costs nothing.
+pub struct Slots {
+    memory: Memory,
+    count: usize,
+}
+
+/// What the numbers stand in.
+enum Memory {
+    Mapped(MmapMut),
+    Heap(Box<[AtomicU64]>),
+}
+
+const WIDTH: usize = size_of::<AtomicU64>();
+
+impl Slots {
+    /// The `count` numbers that stand in `file` from `offset` on, little-endian; `None` where the
+    /// system does not map them, the file ends before, or numbers have another form here.
+    pub(super) fn of(file: &File, offset: u64, count: usize) -> Option<Slots> {
+        if cfg!(target_endian = "big") {
+            return None;
+        }
+        let length = count.checked_mul(WIDTH)?;
+        let end = offset.checked_add(u64::try_from(length).ok()?)?;
+        if end > file.metadata().ok()?.len() {
+            return None;
+        }
+        let mut options = MmapOptions::new();
+        // SAFETY: a private map, so no store of ours reaches the file. Its pages exist (the end
+        // was checked above), and the file is a finished snapshot that nobody writes or cuts (see
+        // the module's header).
+        let memory = unsafe { options.offset(offset).len(length).map_copy(file) }.ok()?;
+        memory.as_ptr().cast::<AtomicU64>().is_aligned().then_some(())?;
+        Some(Slots { memory: Memory::Mapped(memory), count })
+    }
+
+    /// `count` zeros, of which only the pages that are touched cost memory.
+    ///
+    /// Where the system maps nothing, they stand on the heap.
+    ///
+    /// # Panics
+    /// As any allocation, where the address space has no room for them.
+    pub fn zeroed(count: usize) -> Slots {
+        let mapped = count.checked_mul(WIDTH).and_then(|length| MmapMut::map_anon(length).ok());
+        let aligned = mapped.filter(|memory| memory.as_ptr().cast::<AtomicU64>().is_aligned());
+        let memory = aligned.map_or_else(|| Memory::Heap(heap_zeros(count)), Memory::Mapped);
+        Slots { memory, count }
+    }
+}
+
+/// Zeros from the allocator, which gets large ones from the system untouched.
+fn heap_zeros(count: usize) -> Box<[AtomicU64]> {
+    let zeros = Box::<[AtomicU64]>::new_zeroed_slice(count);
+    // SAFETY: an AtomicU64 has the bit validity of a u64, and eight zero bytes are the u64 zero.
+    unsafe { zeros.assume_init() }
+}
+
+impl Deref for Slots {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        match &self.memory {
+            Memory::Heap(slots) => slots,
+            // SAFETY: the map spans count × 8 bytes and is aligned for them (both constructors
+            // check), is writable and alive as long as `self`; any eight bytes are a valid
+            // AtomicU64; and nobody reaches this memory but through the slice made here, whose
+            // elements synchronise all access themselves.
+            Memory::Mapped(memory) => unsafe {
+                std::slice::from_raw_parts(memory.as_ptr().cast::<AtomicU64>(), self.count)
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots").field("count", &self.count).finish()
+    }
+}
