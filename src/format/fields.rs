@@ -178,8 +178,7 @@ fn put_participant(out: &mut Vec<u8>, participant: &Participant) {
 
 fn take_participant(field: &mut Reader<'_>) -> Result<Participant, Malformed> {
     let name = field.string()?.to_owned();
-    let database =
-        if field.is_done() { None } else { Some(DatabaseId::new(field.array()?)) };
+    let database = if field.is_done() { None } else { Some(DatabaseId::new(field.array()?)) };
     Ok(Participant { name, database })
 }
 

@@ -174,13 +174,10 @@ impl IndexTables {
         let count = reader.varint()?;
         let types = (0..count).map(|_| take_type(&mut reader)).collect::<Result<_, _>>()?;
         let count = reader.varint()?;
-        let pinned =
-            (0..count).map(|_| reader.varint().map(Oid::new)).collect::<Result<_, _>>()?;
+        let pinned = (0..count).map(|_| reader.varint().map(Oid::new)).collect::<Result<_, _>>()?;
         let mut pairs = || -> Result<Vec<(GlobalId, u64)>, Malformed> {
             let count = reader.varint()?;
-            (0..count)
-                .map(|_| Ok((GlobalId::new(reader.array()?), reader.varint()?)))
-                .collect()
+            (0..count).map(|_| Ok((GlobalId::new(reader.array()?), reader.varint()?))).collect()
         };
         let (decisions, prepared) = (pairs()?, pairs()?);
         if !reader.is_done() {
