@@ -107,6 +107,12 @@ impl FileHeader {
         file
     }
 
+    /// Its sum, to which the first frame is chained.
+    pub fn sum(&self) -> u64 {
+        let bytes = self.encode();
+        bytes.split_last_chunk().map_or(0, |(_, sum)| u64::from_le_bytes(*sum))
+    }
+
     /// The header in these bytes.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use super::frame::FrameHeader;
 use super::sums::Sums;
 use super::types::{References, TypeId};
 use crate::id::{Oid, Tid};
+use std::borrow::Cow;
 
 const TOMBSTONE: u8 = 1;
 const PINNED: u8 = 2;
@@ -60,7 +61,7 @@ pub struct RecordContent<'a> {
     /// The objects that the data refer to.
     pub references: References<'a>,
     /// The encoded object.
-    pub data: &'a [u8],
+    pub data: Cow<'a, [u8]>,
 }
 
 impl RecordHead {
@@ -136,11 +137,22 @@ impl<'a> Record<'a> {
             Some((type_id, references, data)) => Some(RecordContent {
                 type_id,
                 references: References::of(reader.take(references)?),
-                data: reader.take(data)?,
+                data: Cow::Borrowed(reader.take(data)?),
             }),
         };
         let Head { oid, pinned, back, previous, far, .. } = head;
         Ok(Record { oid, tid: Tid::ZERO, pinned, back, previous, far, content })
+    }
+
+    /// The same, independent of where it was read.
+    pub fn into_owned(self) -> Record<'static> {
+        let content = self.content.map(|content| RecordContent {
+            type_id: content.type_id,
+            references: content.references.into_owned(),
+            data: Cow::Owned(content.data.into_owned()),
+        });
+        let Record { oid, tid, pinned, back, previous, far, .. } = self;
+        Record { oid, tid, pinned, back, previous, far, content }
     }
 
     /// Bytes of the whole record whose front is in `bytes`; believed only for asking for them.

@@ -114,6 +114,11 @@ impl Batch {
         self.writes.len()
     }
 
+    /// How many bytes its objects and references are.
+    pub fn encoded_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether nothing is written; reads may still be checked.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()

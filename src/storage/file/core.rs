@@ -1,0 +1,165 @@
+//! What all parts of an open file storage share: [`Core`].
+//!
+//! Committing threads, the leader among them, the housekeeper and the handle that the application
+//! holds all work on one `Core`. Here is what they share and which lock guards it; what they do is
+//! in `commit`, `leader` and `housekeeping`.
+//!
+//! # Invariants
+//! - `ordered ≥ published` and `ordered ≥ durable`; each only grows.
+//! - Locks are taken in the order `leader`, `ordered`, then any other. No foreign code under any
+//!   of them, and no I/O under `ordered` but the check of an index page.
+
+use super::generation::Generation;
+use super::FileOptions;
+use crate::error::{Error, Result};
+use crate::file::{AppendFile, Directory};
+use crate::format::{FileHeader, FrameBuilder, TypeId};
+use crate::id::{DatabaseId, GlobalId, Oid, Tid};
+use crate::storage::{Batch, TypeTable};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What all parts of an open file storage share.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) name: String,
+    pub(super) options: FileOptions,
+    pub(super) header: FileHeader,
+    pub(super) generation: Arc<Generation>,
+    pub(super) types: TypeTable,
+    pub(super) next_oid: AtomicU64,
+    /// Everything below survives a power loss.
+    pub(super) durable: AtomicU64,
+    pub(super) ordered: Mutex<Ordered>,
+    /// Signalled whenever a mark moved or the storage halted.
+    pub(super) moved: Condvar,
+    /// Held by the leader while it leads.
+    pub(super) leader: Mutex<LeaderState>,
+    pub(super) pinned: Mutex<HashSet<Oid>>,
+    /// Global transactions decided here whose participants may not all have finished.
+    pub(super) decisions: Mutex<BTreeMap<GlobalId, u64>>,
+    /// An opening would replay the log from here.
+    pub(super) snapshot_upto: AtomicU64,
+    /// The handle that carries the lock; dropped when the storage closes.
+    pub(super) lock: Mutex<Option<Arc<dyn AppendFile>>>,
+    pub(super) rest: super::housekeeping::Rest,
+}
+
+/// The ordered section's state: the future of the log as it is decided already.
+#[derive(Debug)]
+pub(super) struct Ordered {
+    /// Where the next frame will stand.
+    pub(super) end: u64,
+    /// The last transaction that has a place.
+    pub(super) last_tid: Tid,
+    /// Where the last frame that is not a Seal ends.
+    pub(super) content_end: u64,
+    /// Frames that have a place and wait for a leader.
+    pub(super) queue: Vec<Placed>,
+    /// Revisions that have a place and are not published.
+    pub(super) pending: HashMap<Oid, Pending>,
+    /// Where each type was last defined.
+    pub(super) defined: HashMap<TypeId, u64>,
+    /// The file is written with zeros up to here.
+    pub(super) zeroed: u64,
+    /// Zeros are being written from `zeroed` on.
+    pub(super) zeroing: bool,
+    /// Frames are too long to be worth zeroing for.
+    pub(super) large_frames: bool,
+    /// Somebody writes a batch.
+    pub(super) leading: bool,
+    pub(super) clock_ran_back: bool,
+    pub(super) state: State,
+}
+
+/// Whether the storage takes commits.
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    Open,
+    Closed,
+    /// A write or sync failed: up to which transaction the outcome is unknown, and why.
+    Halted(Tid, Arc<str>),
+}
+
+/// A frame that has its place.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) builder: FrameBuilder,
+    pub(super) offset: u64,
+    /// Where the next frame stands.
+    pub(super) end: u64,
+    pub(super) tid: Tid,
+    /// Whether somebody waits for the disk.
+    pub(super) sync: bool,
+    /// What it commits; `None` for a frame without records.
+    pub(super) batch: Option<Arc<Batch>>,
+}
+
+/// The newest revision of an object, not yet published.
+#[derive(Debug, Clone)]
+pub(super) struct Pending {
+    pub(super) tid: Tid,
+    pub(super) offset: u64,
+    pub(super) batch: Arc<Batch>,
+    /// Which write of the batch it is.
+    pub(super) number: usize,
+}
+
+/// What only the leader touches.
+#[derive(Debug)]
+pub(super) struct LeaderState {
+    /// The sum of the last frame written.
+    pub(super) chain: u64,
+    /// Frames on their way to the file.
+    pub(super) buffer: Vec<u8>,
+}
+
+impl Core {
+    pub(super) fn id(&self) -> DatabaseId {
+        self.header.database
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.generation.log.path
+    }
+
+    pub(super) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Refuses what a storage that is not open cannot do.
+    pub(super) fn check_open(&self, ordered: &Ordered) -> Result<()> {
+        match &ordered.state {
+            State::Open => Ok(()),
+            State::Closed => Err(Error::Closed),
+            State::Halted(_, cause) => Err(Error::Halted((**cause).into())),
+        }
+    }
+
+    /// Takes the place at the log's end for a frame of `length` bytes.
+    ///
+    /// Waits for zeros being written where the frame would end beyond them: no zero may be
+    /// written over a frame.
+    pub(super) fn take_place(
+        &self,
+        ordered: &mut MutexGuard<'_, Ordered>,
+        length: u64,
+    ) -> Result<Option<u64>> {
+        let offset = ordered.end;
+        let end = offset
+            .checked_add(length)
+            .filter(|&end| end < 1 << 48)
+            .ok_or_else(|| Error::Exhausted("the file has reached its greatest length".into()))?;
+        if end > ordered.zeroed && ordered.zeroing {
+            self.moved.wait(ordered);
+            return Ok(None);
+        }
+        ordered.zeroed = ordered.zeroed.max(end);
+        ordered.end = end;
+        Ok(Some(offset))
+    }
+}

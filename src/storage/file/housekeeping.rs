@@ -1,0 +1,161 @@
+//! Housekeeping: what must happen soon, but nobody should wait for.
+//!
+//! One thread for each open file, named and joined on close: it syncs lazy commits, writes the
+//! Seal when the log falls idle, keeps zeros ahead of the log, and writes the index snapshot when
+//! replaying the log would take long. It sleeps without a timeout while there is nothing to do.
+//!
+//! # Invariants
+//! - A sync of lazy commits starts within [`INTERVAL`] of the commit.
+//! - No failure here loses anything: a failed sync halts the storage, the others are logged.
+
+use super::core::Core;
+use super::index_file;
+use crate::error::{Error, Result};
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long after a commit the housekeeper looks after it.
+pub(super) const INTERVAL: Duration = Duration::from_millis(45);
+
+/// The least and the most that is zeroed at once.
+const ZERO_STEP: (u64, u64) = (256 << 10, 4 << 20);
+
+/// Frames of this size and more are not worth zeroing ahead for: their bytes are written twice.
+pub(super) const LARGE_FRAME: u64 = 64 << 10;
+
+/// A tail of the log longer than this is worth an index snapshot.
+const LONG_TAIL: u64 = 64 << 20;
+
+/// How the housekeeper is woken and stopped.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// Something was committed since the last look.
+    work: AtomicBool,
+    state: Mutex<RestState>,
+    called: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct RestState {
+    stopped: bool,
+}
+
+impl Rest {
+    /// Tells the housekeeper that something was committed.
+    pub(super) fn wake(&self) {
+        if !self.work.swap(true, Ordering::AcqRel) {
+            let _state = self.state.lock();
+            self.called.notify_one();
+        }
+    }
+
+    /// Ends the housekeeper.
+    pub(super) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.called.notify_one();
+    }
+
+    /// Sleeps until there is work, then for an interval; whether to go on.
+    fn sleep(&self, more: bool) -> bool {
+        let mut state = self.state.lock();
+        while !state.stopped && !more && !self.work.load(Ordering::Acquire) {
+            self.called.wait(&mut state);
+        }
+        let until = Instant::now() + INTERVAL;
+        while !state.stopped {
+            if self.called.wait_until(&mut state, until).timed_out() {
+                break;
+            }
+        }
+        !state.stopped
+    }
+}
+
+/// What the last look found.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// Where the log ended.
+    end: u64,
+}
+
+/// Starts the housekeeper of `core`; it ends when its [`Rest`] is stopped.
+pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle<()>> {
+    let core = core.clone();
+    let path = core.path().to_owned();
+    let name = "perennial-housekeeping".to_owned();
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || run(&core))
+        .map_err(|error| Error::io("start the housekeeping thread of", path, error))
+}
+
+fn run(core: &Core) {
+    let mut look = Look::default();
+    let mut more = false;
+    while core.rest.sleep(more) {
+        let busy = core.rest.work.swap(false, Ordering::AcqRel);
+        more = core.tend(&mut look).unwrap_or_else(|error| {
+            tracing::warn!(%error, "housekeeping failed");
+            false
+        }) || busy;
+    }
+}
+
+impl Core {
+    /// One round of housekeeping; whether another should follow though nothing is committed.
+    pub(super) fn tend(&self, look: &mut Look) -> Result<bool> {
+        let (end, content_end) = {
+            let ordered = self.ordered.lock();
+            self.check_open(&ordered)?;
+            (ordered.end, ordered.content_end)
+        };
+        if self.durable() < content_end.min(self.generation.published_end()) {
+            self.sync()?;
+        }
+        let grown = end.saturating_sub(std::mem::replace(&mut look.end, end));
+        if grown == 0 {
+            self.seal()?;
+        } else {
+            self.zero_ahead(grown)?;
+        }
+        if self.tail() > LONG_TAIL.max(2 * index_file::length(self)) {
+            index_file::write(self)?;
+        }
+        Ok(grown != 0)
+    }
+
+    /// Writes zeros where the next frames will stand: a sync is cheaper over bytes that exist.
+    fn zero_ahead(&self, grown: u64) -> Result<()> {
+        let Some((start, length)) = self.take_zeroing(grown) else { return Ok(()) };
+        let outcome = self.generation.log.file.zero(start, length);
+        let mut ordered = self.ordered.lock();
+        ordered.zeroing = false;
+        if outcome.is_ok() {
+            ordered.zeroed = start + length;
+        }
+        drop(ordered);
+        self.moved.notify_all();
+        // A failure does not halt: nothing was there, and the next commit finds out by itself.
+        outcome.map_err(|error| Error::io("zero the end of", self.path(), error))
+    }
+
+    /// The range to zero, which no frame takes until it is done.
+    fn take_zeroing(&self, grown: u64) -> Option<(u64, u64)> {
+        let mut ordered = self.ordered.lock();
+        let wanted = (4 * grown).clamp(ZERO_STEP.0, ZERO_STEP.1);
+        let ahead = ordered.zeroed.saturating_sub(ordered.end);
+        if ordered.large_frames || ahead >= wanted / 2 || self.check_open(&ordered).is_err() {
+            return None;
+        }
+        ordered.zeroing = true;
+        Some((ordered.zeroed, wanted))
+    }
+
+    /// How much of the log an opening would have to replay.
+    pub(super) fn tail(&self) -> u64 {
+        self.generation.published_end().saturating_sub(self.snapshot_upto.load(Ordering::Acquire))
+    }
+}

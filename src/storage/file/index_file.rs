@@ -1,0 +1,196 @@
+//! Writing and reading the index snapshot, `X.index` beside the database `X`.
+//!
+//! Written in the background while commits go on, and when the database closes; read when it is
+//! opened. The snapshot is a hint: whatever is wrong with it, it is passed over, and the log is
+//! read from its start.
+//!
+//! # Invariants
+//! - The log is durable up to `valid_upto` before a snapshot that says so gets its name.
+//! - The marks are read in this order: the start of the replay, the pages, the end.
+//!
+//! Format: docs/format.md, "Index snapshot".
+
+use super::core::Core;
+use super::index::{Index, page_bytes};
+use crate::error::{Error, Result};
+use crate::file::{Access, AppendFile, Directory, Slots};
+use crate::format::{
+    FileHeader, IndexHeader, IndexTables, Malformed, PAGE_LEN, PAGE_SLOTS, PAGES_START, Sums,
+    TypeId, page_sum,
+};
+use crate::id::{Oid, Tid};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Pages gathered into one write.
+const GATHER_PAGES: usize = 256;
+
+/// The name of the snapshot of the database `name`.
+pub(super) fn name_of(name: &str) -> String {
+    format!("{name}.index")
+}
+
+/// About how long a snapshot would be now.
+pub(super) fn length(core: &Core) -> u64 {
+    core.next_oid.load(Ordering::Relaxed).saturating_mul(8)
+}
+
+/// What a snapshot told.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) header: IndexHeader,
+    pub(super) tables: IndexTables,
+    pub(super) index: Index,
+}
+
+/// Writes a snapshot of what is published.
+pub(super) fn write(core: &Core) -> Result<()> {
+    let name = name_of(&core.name);
+    let temporary = format!("{}.tmp-index", core.name);
+    let failed = |error| Error::io("write", core.directory.path(&name), error);
+    let _ = core.directory.remove(&temporary);
+    let (scan_from, chain, tid) = core.published_mark();
+    let file = core.directory.open(&temporary, Access::CreateNew).map_err(failed)?;
+    let next_oid = core.next_oid.load(Ordering::Acquire);
+    let page_sums = write_pages(core, &*file, next_oid)?;
+    // Read after the copy: no record that was copied lies at or beyond it.
+    let valid_upto = core.generation.published_end();
+    core.sync_upto(valid_upto)?;
+    let pages = page_sums.len() as u64;
+    let tables = core.tables(page_sums).encode();
+    let header = IndexHeader {
+        database: core.id(),
+        generation: core.generation.number,
+        scan_from,
+        valid_upto,
+        chain,
+        tid,
+        next_oid: Oid::new(next_oid),
+        forgot_before: core.header.forgot_before,
+        pages,
+        tables_len: tables.len() as u64,
+        tables_sum: core.generation.log.sums.sum(scan_from, &tables),
+    };
+    let tables_start = header.tables_start().unwrap_or(u64::MAX);
+    file.append(tables_start, &tables).map_err(failed)?;
+    file.append(0, &header.encode()).map_err(failed)?;
+    file.sync().map_err(failed)?;
+    core.directory.replace(&temporary, &name).map_err(failed)?;
+    core.directory.sync().map_err(failed)?;
+    core.snapshot_upto.store(scan_from, Ordering::Release);
+    Ok(())
+}
+
+/// Copies the pages of all objects below `next_oid`; their sums.
+fn write_pages(core: &Core, file: &dyn AppendFile, next_oid: u64) -> Result<Vec<u64>> {
+    let failed = |error| Error::io("write the index of", core.path(), error);
+    let pages = usize::try_from(next_oid).unwrap_or(usize::MAX).div_ceil(PAGE_SLOTS);
+    let mut sums = Vec::with_capacity(pages);
+    let mut buffer = Vec::with_capacity(GATHER_PAGES * PAGE_LEN);
+    let mut start = PAGES_START;
+    for page in 0..pages as u64 {
+        let first = page * PAGE_SLOTS as u64;
+        let mut offsets = Vec::with_capacity(PAGE_SLOTS);
+        for oid in first..first + PAGE_SLOTS as u64 {
+            offsets.push(core.generation.offset_of(Oid::new(oid))?);
+        }
+        let bytes = page_bytes(offsets.into_iter());
+        sums.push(page_sum(&core.generation.log.sums, page, &bytes));
+        buffer.extend_from_slice(&bytes);
+        if buffer.len() >= GATHER_PAGES * PAGE_LEN {
+            file.append(start, &buffer).map_err(failed)?;
+            start += buffer.len() as u64;
+            buffer.clear();
+        }
+    }
+    file.append(start, &buffer).map_err(failed)?;
+    Ok(sums)
+}
+
+/// What the snapshot beside the database `name` tells, if it is one of this very file.
+///
+/// `None` where there is none, or anything is wrong with it: the log knows it all.
+pub(super) fn read(
+    directory: &dyn Directory,
+    name: &str,
+    header: &FileHeader,
+    sums: &Sums,
+) -> Option<Told> {
+    let file = directory.open(&name_of(name), Access::Read).ok()?;
+    match read_file(&file, header, sums) {
+        Ok(told) => Some(told),
+        Err(wrong) => {
+            tracing::warn!(name, wrong = &*wrong.0, "the index snapshot is passed over");
+            None
+        }
+    }
+}
+
+fn read_file(
+    file: &Arc<dyn AppendFile>,
+    database: &FileHeader,
+    sums: &Sums,
+) -> Result<Told, Malformed> {
+    let unread = |error: std::io::Error| Malformed::new(error.to_string());
+    let mut bytes = [0; IndexHeader::LEN];
+    file.read_at(0, &mut bytes).map_err(unread)?;
+    let header = IndexHeader::decode(&bytes)?;
+    if (header.database, header.generation) != (database.database, database.generation) {
+        return Err("it belongs to another file".into());
+    }
+    let length = file.len().map_err(unread)?;
+    let start = header.tables_start().ok_or("the numbers of the index header are at odds")?;
+    let end = start.checked_add(header.tables_len);
+    if end != Some(length) || header.scan_from > header.valid_upto {
+        return Err("the numbers of the index header are at odds".into());
+    }
+    let tables_len = usize::try_from(header.tables_len).map_err(|_| "tables without an end")?;
+    let mut tables = vec![0; tables_len];
+    file.read_at(start, &mut tables).map_err(unread)?;
+    if sums.sum(header.scan_from, &tables) != header.tables_sum {
+        return Err("the sum of the index tables is wrong".into());
+    }
+    let tables = IndexTables::decode(header.pages, &tables)?;
+    let count = usize::try_from(header.pages).map_err(|_| "more pages than memory")? * PAGE_SLOTS;
+    let slots = match file.map_slots(PAGES_START, count) {
+        Some(slots) => slots,
+        None => read_slots(file, count)?,
+    };
+    let index = Index::on(slots, tables.page_sums.clone(), *sums, header.valid_upto);
+    Ok(Told { header, tables, index })
+}
+
+fn read_slots(file: &Arc<dyn AppendFile>, count: usize) -> Result<Slots, Malformed> {
+    let slots = Slots::zeroed(count).ok_or("no memory for the index")?;
+    let mut page = vec![0; PAGE_LEN];
+    for (number, chunk) in slots.chunks(PAGE_SLOTS).enumerate() {
+        let offset = PAGES_START + (number * PAGE_LEN) as u64;
+        file.read_at(offset, &mut page).map_err(|error| Malformed::new(error.to_string()))?;
+        for (slot, bytes) in chunk.iter().zip(page.chunks_exact(8)) {
+            let number = bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
+            slot.store(number, Ordering::Relaxed);
+        }
+    }
+    Ok(slots)
+}
+
+impl Core {
+    /// Where the published part of the log ends, the sum of its last frame, and its last tid.
+    fn published_mark(&self) -> (u64, u64, Tid) {
+        // The leader changes the three together, and is the only one that does.
+        let state = self.leader.lock();
+        (self.generation.published_end(), state.chain, self.generation.last_tid())
+    }
+
+    fn tables(&self, page_sums: Vec<u64>) -> IndexTables {
+        // Only what the log defines: a type whose first commit failed was never stored.
+        let defined: Vec<TypeId> = self.ordered.lock().defined.keys().copied().collect();
+        let mut types: Vec<_> =
+            defined.into_iter().filter_map(|id| Some((id, (*self.types.get(id)?).clone()))).collect();
+        types.sort_by_key(|&(id, _)| id);
+        let mut pinned: Vec<Oid> = self.pinned.lock().iter().copied().collect();
+        pinned.sort_unstable();
+        let decisions = self.decisions.lock().iter().map(|(&gtid, &at)| (gtid, at)).collect();
+        IndexTables { page_sums, types, pinned, decisions, prepared: Vec::new() }
+    }
+}

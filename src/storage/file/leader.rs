@@ -1,0 +1,208 @@
+//! Group commit: one thread writes, syncs and publishes for everybody who waits.
+//!
+//! Whoever finds that nobody leads takes all frames that have a place, chains them, writes them,
+//! syncs once, publishes them in order and wakes the others. Meanwhile further frames queue up
+//! for the next leader. Every sync of the log passes through this place, one at a time.
+//!
+//! # Invariants
+//! - Publication is in the order of the log; a synchronous commit is published after the sync
+//!   that covers it, and so is everything behind it.
+//! - After a failed write or sync nothing is written, synced or published any more: the system
+//!   reports a lost page once, and a second sync would prove nothing.
+
+use super::core::{Core, LeaderState, Ordered, Placed, State};
+use crate::error::{Error, Result};
+use crate::format::{FrameBuilder, FrameKind, Malformed};
+use crate::id::{Oid, Tid};
+use parking_lot::MutexGuard;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Small frames are gathered into writes of about this size.
+const GATHER: usize = 1 << 20;
+
+impl Core {
+    /// Writes what is queued, syncs where somebody waits for that or `sync` is set, publishes.
+    ///
+    /// Only while nobody leads; a failure halts the storage.
+    pub(super) fn lead<'a>(
+        &'a self,
+        mut ordered: MutexGuard<'a, Ordered>,
+        sync: bool,
+    ) -> MutexGuard<'a, Ordered> {
+        let mut batch = std::mem::take(&mut ordered.queue);
+        let last = batch.iter().map(|placed| placed.tid).max().unwrap_or(ordered.last_tid);
+        ordered.leading = true;
+        drop(ordered);
+        let guard = HaltOnPanic { core: self, last };
+        let outcome = self.write_and_publish(&mut batch, sync);
+        std::mem::forget(guard);
+        let mut ordered = self.ordered.lock();
+        ordered.leading = false;
+        match outcome {
+            Ok(()) => retire(&mut ordered, &batch),
+            Err(cause) => self.halt(&mut ordered, last, &cause),
+        }
+        self.moved.notify_all();
+        ordered
+    }
+
+    fn write_and_publish(&self, batch: &mut [Placed], sync: bool) -> Result<(), Box<str>> {
+        let mut state = self.leader.lock();
+        self.write(&mut state, batch).map_err(|wrong| wrong.to_string())?;
+        let end = batch.last().map_or(0, |last| last.end);
+        let end = end.max(self.generation.published_end());
+        if (sync || batch.iter().any(|placed| placed.sync)) && self.durable() < end {
+            self.generation.log.file.sync().map_err(|error| {
+                Error::io("sync", self.path(), error).to_string()
+            })?;
+            self.durable.store(end, Ordering::Release);
+        }
+        batch.iter().for_each(|placed| self.publish(placed));
+        Ok(())
+    }
+
+    /// Chains the frames, seals them and writes them.
+    fn write(&self, state: &mut LeaderState, batch: &mut [Placed]) -> Result<()> {
+        let (sums, file) = (&self.generation.log.sums, &self.generation.log.file);
+        let next_oid = Oid::new(self.next_oid.load(Ordering::Acquire));
+        let failed = |error| Error::io("write", self.path(), error);
+        let LeaderState { chain, buffer } = state;
+        buffer.clear();
+        let mut start = batch.first().map_or(0, |placed| placed.offset);
+        for placed in batch {
+            let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0);
+            placed.builder.place(sums, placed.offset, placed.tid).map_err(wrong)?;
+            *chain = placed.builder.finish(sums, *chain, self.durable(), next_oid);
+            let bytes = placed.builder.bytes();
+            if buffer.len() + bytes.len() > GATHER && !buffer.is_empty() {
+                file.append(start, buffer).map_err(failed)?;
+                buffer.clear();
+                start = placed.offset;
+            }
+            if bytes.len() >= GATHER {
+                file.append(placed.offset, bytes).map_err(failed)?;
+                start = placed.offset + bytes.len() as u64;
+            } else {
+                buffer.extend_from_slice(bytes);
+            }
+        }
+        if buffer.is_empty() { Ok(()) } else { file.append(start, buffer).map_err(failed) }
+    }
+
+    fn publish(&self, placed: &Placed) {
+        let records = placed.builder.record_starts().iter().map(|start| placed.offset + start);
+        let end = placed.end;
+        let Some(batch) = &placed.batch else {
+            return self.generation.publish(end, placed.tid, std::iter::empty());
+        };
+        if let Some(decision) = batch.decision.as_ref().filter(|it| !it.participants.is_empty()) {
+            self.decisions.lock().insert(decision.gtid, placed.offset);
+        }
+        if batch.writes().any(|write| write.pinned) {
+            let mut pinned = self.pinned.lock();
+            for write in batch.writes().filter(|write| write.pinned) {
+                match write.content {
+                    Some(_) => pinned.insert(write.oid),
+                    None => pinned.remove(&write.oid),
+                };
+            }
+        }
+        let records = batch.writes().map(|write| write.oid).zip(records);
+        self.generation.publish(end, placed.tid, records);
+    }
+
+    /// Takes nothing more: up to `last` nobody knows what the disk holds.
+    pub(super) fn halt(&self, ordered: &mut Ordered, last: Tid, cause: &str) {
+        tracing::error!(path = %self.path().display(), cause, "the database halts");
+        ordered.state = State::Halted(last, cause.into());
+        ordered.queue.clear();
+        ordered.pending.clear();
+        self.rest.stop();
+    }
+
+    /// Returns when all that is published now is durable; a Seal needs no sync.
+    pub(super) fn sync(&self) -> Result<()> {
+        let content_end = self.ordered.lock().content_end;
+        self.sync_upto(self.generation.published_end().min(content_end))
+    }
+
+    /// Returns when the log is durable up to `target`, which is published.
+    pub(super) fn sync_upto(&self, target: u64) -> Result<()> {
+        let mut ordered = self.ordered.lock();
+        while self.durable() < target {
+            match &ordered.state {
+                State::Halted(_, cause) => return Err(Error::Unknown((**cause).into())),
+                State::Closed => return Err(Error::Closed),
+                State::Open if ordered.leading => self.moved.wait(&mut ordered),
+                State::Open => ordered = self.lead(ordered, true),
+            }
+        }
+        self.check_open(&ordered)
+    }
+
+    /// Writes a Seal where the log does not end with one, as the witness of what precedes it.
+    ///
+    /// It is not synced, and makes nothing dirty that a sync would have to follow.
+    pub(super) fn seal(&self) -> Result<()> {
+        let mut ordered = self.ordered.lock();
+        loop {
+            self.check_open(&ordered)?;
+            if ordered.leading {
+                self.moved.wait(&mut ordered);
+                continue;
+            }
+            if ordered.content_end != ordered.end || self.durable() != ordered.end {
+                return Ok(());
+            }
+            let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0);
+            let builder = FrameBuilder::new(FrameKind::Seal, &[]).map_err(wrong)?;
+            if let Some(offset) = self.take_place(&mut ordered, builder.length())? {
+                let tid = ordered.last_tid;
+                let end = ordered.end;
+                ordered.queue.push(Placed { builder, offset, end, tid, sync: false, batch: None });
+                drop(self.lead(ordered, false));
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until `tid` is published or `bound` has passed; whether it is.
+    pub(super) fn wait_published(&self, tid: Tid, bound: Duration) -> Result<bool> {
+        let until = Instant::now() + bound;
+        let mut ordered = self.ordered.lock();
+        while self.generation.last_tid() < tid {
+            self.check_open(&ordered)?;
+            if self.moved.wait_until(&mut ordered, until).timed_out() {
+                return Ok(self.generation.last_tid() >= tid);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Forgets the pending revisions of frames that are published.
+fn retire(ordered: &mut Ordered, batch: &[Placed]) {
+    for placed in batch {
+        for write in placed.batch.iter().flat_map(|batch| batch.writes()) {
+            if ordered.pending.get(&write.oid).is_some_and(|pending| pending.tid == placed.tid) {
+                ordered.pending.remove(&write.oid);
+            }
+        }
+    }
+}
+
+/// A leader that panics leaves nobody to wake the others: the storage halts.
+struct HaltOnPanic<'a> {
+    core: &'a Core,
+    last: Tid,
+}
+
+impl Drop for HaltOnPanic<'_> {
+    fn drop(&mut self) {
+        let mut ordered = self.core.ordered.lock();
+        ordered.leading = false;
+        self.core.halt(&mut ordered, self.last, "the thread that wrote for all panicked");
+        self.core.moved.notify_all();
+    }
+}

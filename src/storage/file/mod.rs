@@ -1,0 +1,294 @@
+//! The storage that lasts: one append-only log of checksummed frames, and an index of it.
+//!
+//! `core` is what its parts share; `create` and `opening` bring it to life, with `walk` for the
+//! verdict on the log's end and `tail` for mending it; `commit` and `leader` write; `generation`,
+//! `log` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody should
+//! wait for. Nothing here decodes an object, and no offset leaves this folder.
+//!
+//! # Invariants
+//! - log order = tid order = publication order.
+//! - No byte below the durable mark ever changes its value.
+//!
+//! Format: docs/format.md.
+
+mod commit;
+mod core;
+mod create;
+mod generation;
+mod history;
+mod housekeeping;
+mod index;
+mod index_file;
+mod leader;
+mod log;
+mod opening;
+mod tail;
+mod walk;
+mod window;
+
+pub use log::Reads;
+
+use self::core::{Core, State};
+use super::{Batch, Change, Snapshot, Storage, Transactions, Verdict};
+use crate::error::{Error, Result};
+use crate::file::Directory;
+use crate::format::{TypeDef, TypeId};
+use crate::id::{DatabaseId, Oid, Tid};
+use generation::FileSnapshot;
+use parking_lot::Mutex;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What is done with the file when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// It is created where there is none.
+    #[default]
+    OpenOrCreate,
+    /// It must exist.
+    Existing,
+    /// It must not exist.
+    CreateNew,
+    /// It must exist; nothing in its directory is changed, also where another process writes it.
+    ReadOnly,
+}
+
+/// How a [`FileStorage`] is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileOptions {
+    /// Whether it may be created, must be, or is only read.
+    pub mode: Mode,
+    /// How the file is read.
+    pub reads: Reads,
+    /// Whether a thread of its own looks after lazy commits, zeros and snapshots. Without one,
+    /// call [`FileStorage::tend`] now and then.
+    pub housekeeping: bool,
+    /// Open a file that is shorter than its index snapshot proves it to have been, and take what
+    /// is missing for lost.
+    pub accept_shorter: bool,
+}
+
+impl Default for FileOptions {
+    fn default() -> FileOptions {
+        let (mode, reads) = Default::default();
+        FileOptions { mode, reads, housekeeping: true, accept_shorter: false }
+    }
+}
+
+/// A `FileStorage` keeps revisions in a file.
+///
+/// ```
+/// use perennial::file::MemoryDirectory;
+/// use perennial::storage::file::FileOptions;
+/// use perennial::storage::{FileStorage, Storage};
+/// use std::sync::Arc;
+///
+/// # fn main() -> perennial::Result<()> {
+/// let directory = Arc::new(MemoryDirectory::default());
+/// let storage = FileStorage::open(directory, "bank.db", FileOptions::default())?;
+/// assert_eq!(storage.last_tid(), perennial::Tid::ZERO);
+/// storage.close()
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct FileStorage {
+    core: Arc<Core>,
+    housekeeper: Mutex<Option<JoinHandle<()>>>,
+    look: Mutex<housekeeping::Look>,
+}
+
+/// What a database file says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileFacts {
+    /// The format's version.
+    pub format: u16,
+    /// Counts the files this database was rewritten into.
+    pub generation: u64,
+    /// Where the last frame that is shown ends, in bytes.
+    pub log_end: u64,
+    /// Up to where the log is known to be durable, in bytes.
+    pub durable: u64,
+    /// The oid that would be given out next.
+    pub next_oid: Oid,
+}
+
+impl FileStorage {
+    /// Opens the file `name` of `directory`, recovering what a crash left.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::NotADatabase`], [`Error::Damaged`] with the file left as it
+    /// was, [`Error::InDoubt`], [`Error::Corrupt`], [`Error::Io`].
+    pub fn open(
+        directory: Arc<dyn Directory>,
+        name: &str,
+        options: FileOptions,
+    ) -> Result<FileStorage> {
+        let core = opening::open(directory, name, options)?;
+        let wanted = options.housekeeping && options.mode != Mode::ReadOnly;
+        let housekeeper = if wanted { Some(housekeeping::start(&core)?) } else { None };
+        Ok(FileStorage { core, housekeeper: Mutex::new(housekeeper), look: Mutex::default() })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        self.core.path()
+    }
+
+    /// What the file says of itself.
+    pub fn facts(&self) -> FileFacts {
+        FileFacts {
+            format: crate::format::FORMAT_VERSION,
+            generation: self.core.header.generation,
+            log_end: self.core.generation.published_end(),
+            durable: self.core.durable(),
+            next_oid: Oid::new(self.core.next_oid.load(std::sync::atomic::Ordering::Acquire)),
+        }
+    }
+
+    /// All types that objects were stored as.
+    pub fn types(&self) -> Vec<(TypeId, Arc<TypeDef>)> {
+        self.core.types.all()
+    }
+
+    /// One round of housekeeping, for those who opened the storage without a thread for it;
+    /// whether another should follow soon.
+    ///
+    /// # Errors
+    /// [`Error::Halted`], [`Error::Io`]; nothing is lost.
+    pub fn tend(&self) -> Result<bool> {
+        self.check_writable("tend the file")?;
+        self.core.tend(&mut self.look.lock())
+    }
+
+    /// Writes the index snapshot now, so that the next opening need not replay the log.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the snapshot is then the one of before.
+    pub fn write_index(&self) -> Result<()> {
+        self.check_writable("write the index")?;
+        index_file::write(&self.core)
+    }
+
+    fn check_writable(&self, action: &'static str) -> Result<()> {
+        match self.core.options.mode {
+            Mode::ReadOnly => Err(Error::ReadOnly(action)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Seal, sync, trim, snapshot: so that the next opening has nothing to replay.
+    fn close_cleanly(&self) -> Result<()> {
+        let core = &*self.core;
+        core.sync()?;
+        core.seal()?;
+        let end = core.generation.published_end();
+        core.sync_upto(end)?;
+        let failed = |error| Error::io("trim", core.path(), error);
+        core.generation.log.file.trim(end).map_err(failed)?;
+        core.generation.log.file.sync().map_err(failed)?;
+        if core.tail() > 0 {
+            index_file::write(core)?;
+        }
+        Ok(())
+    }
+}
+
+impl Storage for FileStorage {
+    fn id(&self) -> DatabaseId {
+        self.core.id()
+    }
+
+    fn last_tid(&self) -> Tid {
+        self.core.generation.last_tid()
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
+        let generation = self.core.generation.clone();
+        let tid = generation.last_tid();
+        Ok(Arc::new(FileSnapshot { generation, tid }))
+    }
+
+    fn snapshot_at(&self, tid: Tid) -> Result<Arc<dyn Snapshot>> {
+        let generation = self.core.generation.clone();
+        let (first, last) = (generation.history_from, generation.last_tid());
+        if tid > last || tid < first {
+            let (tid, first, last) = (tid.number(), first.number(), last.number());
+            let what = format!("no view at tid {tid}: the database knows tids {first} to {last}");
+            return Err(Error::InvalidArgument(what.into()));
+        }
+        Ok(Arc::new(FileSnapshot { generation, tid }))
+    }
+
+    fn new_oid(&self) -> Result<Oid> {
+        self.check_writable("add an object")?;
+        self.core.new_oid()
+    }
+
+    fn intern(&self, definition: &TypeDef) -> Result<TypeId> {
+        self.core.types.intern(definition)
+    }
+
+    fn type_def(&self, id: TypeId) -> Option<Arc<TypeDef>> {
+        self.core.types.get(id)
+    }
+
+    fn commit(&self, batch: &Arc<Batch>) -> Result<Verdict> {
+        self.check_writable("commit")?;
+        self.core.commit(batch)
+    }
+
+    fn wait_published(&self, tid: Tid, bound: Duration) -> Result<bool> {
+        self.core.wait_published(tid, bound)
+    }
+
+    fn sync(&self) -> Result<()> {
+        match self.core.options.mode {
+            Mode::ReadOnly => Ok(()),
+            _ => self.core.sync(),
+        }
+    }
+
+    fn pinned(&self) -> Result<Vec<Oid>> {
+        let mut pinned: Vec<Oid> = self.core.pinned.lock().iter().copied().collect();
+        pinned.sort_unstable();
+        Ok(pinned)
+    }
+
+    fn history(&self, oid: Oid) -> Result<Vec<Change>> {
+        history::changes(&self.core.generation, oid)
+    }
+
+    fn transactions(&self, after: Tid, upto: Tid) -> Result<Box<dyn Transactions + '_>> {
+        Ok(Box::new(history::FileTransactions::new(&self.core.generation, after, upto)))
+    }
+
+    fn close(&self) -> Result<()> {
+        self.core.rest.stop();
+        if let Some(housekeeper) = self.housekeeper.lock().take() {
+            // It panics only where the storage halts for it, which is reported below.
+            let _ = housekeeper.join();
+        }
+        if matches!(self.core.ordered.lock().state, State::Closed) {
+            return Ok(());
+        }
+        let outcome = match self.core.options.mode {
+            Mode::ReadOnly => Ok(()),
+            _ => self.close_cleanly(),
+        };
+        self.core.ordered.lock().state = State::Closed;
+        self.core.lock.lock().take();
+        self.core.moved.notify_all();
+        outcome
+    }
+}
+
+impl Drop for FileStorage {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, path = %self.path().display(), "closing failed");
+        }
+    }
+}

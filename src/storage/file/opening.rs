@@ -1,0 +1,317 @@
+//! Opening a file: from the index snapshot and the end of the log to a [`Core`].
+//!
+//! For writing, the verdict on the log's end is final: damage is refused, a torn end is mended.
+//! For reading only, nothing is written and nothing is locked; beside a living writer only what
+//! is proven durable is shown, and of a damaged file what precedes the damage.
+//!
+//! Format: docs/format.md, "Opening".
+
+use super::core::{Core, LeaderState, Ordered, State};
+use super::create::{Held, hold, read_header, remove_leftovers};
+use super::generation::Generation;
+use super::housekeeping::Rest;
+use super::index::Index;
+use super::log::Log;
+use super::walk::{Mark, Walked, walk};
+use super::{FileOptions, Mode, index_file, tail};
+use crate::error::{Damage, Error, InDoubt, Result};
+use crate::file::{Access, AppendFile, Directory};
+use crate::format::{
+    FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Sums, TypeId,
+};
+use crate::id::{GlobalId, Oid};
+use crate::storage::TypeTable;
+use parking_lot::{Condvar, Mutex};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// Opens the database file `name` of `directory`, or creates it.
+pub(super) fn open(
+    directory: Arc<dyn Directory>,
+    name: &str,
+    options: FileOptions,
+) -> Result<Arc<Core>> {
+    let Held { file, lock } = hold(&*directory, name, &options)?;
+    let path = directory.path(name);
+    let (header, broken) = read_header(&path, &*file)?;
+    let subject = Subject { directory, name: name.to_owned(), options, path, file, header };
+    if subject.options.mode == Mode::ReadOnly {
+        return subject.open_read_only(broken);
+    }
+    match broken {
+        Some(damage) => Err(damage.into()),
+        None => subject.open_for_writing(lock),
+    }
+}
+
+/// The file that is being opened.
+struct Subject {
+    directory: Arc<dyn Directory>,
+    name: String,
+    options: FileOptions,
+    path: PathBuf,
+    file: Arc<dyn AppendFile>,
+    header: FileHeader,
+}
+
+/// What the snapshot and the walk have told so far.
+struct Replay {
+    generation: Generation,
+    types: TypeTable,
+    defined: HashMap<TypeId, u64>,
+    pinned: HashSet<Oid>,
+    decisions: BTreeMap<GlobalId, u64>,
+    prepared: BTreeMap<GlobalId, u64>,
+    /// Where the walk starts.
+    mark: Mark,
+    /// Everything below was durable once.
+    proven: u64,
+}
+
+impl Subject {
+    fn open_for_writing(self, lock: Option<Arc<dyn AppendFile>>) -> Result<Arc<Core>> {
+        remove_leftovers(&*self.directory, &self.name);
+        let length = self.length()?;
+        let mut replay = self.replay(true)?;
+        if length < replay.proven && self.options.accept_shorter {
+            replay = self.replay(false)?;
+        }
+        let proven = replay.proven;
+        if length < proven {
+            return Err(Damage::new(&self.path, length, proven, "the file ends there").into());
+        }
+        let clean = replay.mark.at == length && proven == length;
+        let walked = replay.walk(length)?;
+        let end = walked.mark.at;
+        if end < walked.proven {
+            let what = walked.wrong.map_or("the log ends there".into(), |wrong| wrong.0);
+            return Err(Damage::new(&self.path, end, walked.proven, what).into());
+        }
+        if let Some((&gtid, &offset)) = replay.prepared.first_key_value() {
+            return Err(Error::InDoubt(Box::new(InDoubt::new(&self.path, gtid, offset))));
+        }
+        if !clean {
+            let marks = (walked.proven, end, length);
+            tail::mend(&*self.directory, &self.name, &replay.generation.log, marks)?;
+        }
+        let sealed = clean && end > FIRST_FRAME || walked.last == Some(FrameKind::Seal);
+        let core = self.core(replay, walked.mark, sealed, lock, length);
+        if !sealed && end > FIRST_FRAME {
+            core.seal()?;
+        }
+        Ok(core)
+    }
+
+    fn open_read_only(self, broken: Option<Damage>) -> Result<Arc<Core>> {
+        if let Some(damage) = broken {
+            tracing::warn!(%damage, "reading from the other copy");
+        }
+        let (mut replay, walked) = self.walk_read_only()?;
+        if walked.mark.at < walked.proven {
+            let (at, proven) = (walked.mark.at, walked.proven);
+            tracing::warn!(path = %self.path.display(), at, proven, "damaged; showing what precedes");
+        }
+        replay.proven = walked.proven;
+        let length = walked.mark.at;
+        Ok(self.core(replay, walked.mark, true, None, length))
+    }
+
+    /// Walks as far as may be shown.
+    fn walk_read_only(&self) -> Result<(Replay, Walked)> {
+        const TRIES: usize = 5;
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let living = self.has_writer();
+            let length = self.length()?;
+            let mut replay = self.replay(tried < TRIES)?;
+            let mut shown = length;
+            if living && replay.proven <= length {
+                let walked = replay.probe(length)?;
+                shown = walked.proven.min(length);
+            }
+            if replay.mark.at <= shown {
+                let walked = replay.walk(shown)?;
+                // A writer may have been at work where we read: look again before any verdict.
+                if walked.mark.at >= walked.proven.min(shown) || tried >= TRIES {
+                    return Ok((replay, walked));
+                }
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Whether somebody has the file open for writing.
+    fn has_writer(&self) -> bool {
+        let probe = self.directory.open(&self.name, Access::Read);
+        probe.and_then(|probe| probe.try_lock()).is_ok_and(|free| !free)
+    }
+
+    fn length(&self) -> Result<u64> {
+        self.file.len().map_err(|error| Error::io("measure", &self.path, error))
+    }
+
+    /// Where the walk begins: at the snapshot's mark, if it is to be used and there is one.
+    fn replay(&self, snapshot: bool) -> Result<Replay> {
+        let sums = Sums::new(self.header.database, self.header.generation);
+        let told = match snapshot {
+            true => index_file::read(&*self.directory, &self.name, &self.header, &sums),
+            false => None,
+        };
+        let log = Log::new(self.file.clone(), self.path.clone(), sums, self.options.reads);
+        let (number, history_from) = (self.header.generation, self.header.history_from);
+        let generation = |index| Generation::new(number, log, index, history_from);
+        let types = TypeTable::default();
+        let Some(told) = told else {
+            return Ok(Replay {
+                generation: generation(Index::empty()),
+                types,
+                defined: HashMap::new(),
+                pinned: HashSet::new(),
+                decisions: BTreeMap::new(),
+                prepared: BTreeMap::new(),
+                mark: Mark::start(&self.header, self.header.sum()),
+                proven: FIRST_FRAME,
+            });
+        };
+        let index_file::Told { header, tables, index } = told;
+        let defined = tables.types.iter().map(|&(id, _)| (id, 0)).collect();
+        for (id, definition) in tables.types {
+            types.learn(id, definition)?;
+        }
+        let at = header.scan_from;
+        Ok(Replay {
+            generation: generation(index),
+            types,
+            defined,
+            pinned: tables.pinned.into_iter().collect(),
+            decisions: tables.decisions.into_iter().collect(),
+            prepared: tables.prepared.into_iter().collect(),
+            mark: Mark { at, chain: header.chain, tid: header.tid, next_oid: header.next_oid },
+            proven: header.valid_upto,
+        })
+    }
+
+    fn core(
+        self,
+        replay: Replay,
+        mark: Mark,
+        sealed: bool,
+        lock: Option<Arc<dyn AppendFile>>,
+        length: u64,
+    ) -> Arc<Core> {
+        let content_end =
+            if sealed { mark.at.saturating_sub(FrameHeader::MIN_FRAME) } else { mark.at };
+        let ordered = Ordered {
+            end: mark.at,
+            last_tid: mark.tid,
+            content_end,
+            queue: Vec::new(),
+            pending: HashMap::new(),
+            defined: replay.defined,
+            zeroed: length.max(mark.at),
+            zeroing: false,
+            large_frames: false,
+            leading: false,
+            clock_ran_back: false,
+            state: State::Open,
+        };
+        Arc::new(Core {
+            directory: self.directory,
+            name: self.name,
+            options: self.options,
+            header: self.header,
+            generation: Arc::new(replay.generation),
+            types: replay.types,
+            next_oid: AtomicU64::new(mark.next_oid.number()),
+            durable: AtomicU64::new(mark.at),
+            ordered: Mutex::new(ordered),
+            moved: Condvar::new(),
+            leader: Mutex::new(LeaderState { chain: mark.chain, buffer: Vec::new() }),
+            pinned: Mutex::new(replay.pinned),
+            decisions: Mutex::new(replay.decisions),
+            snapshot_upto: AtomicU64::new(replay.mark.at),
+            lock: Mutex::new(lock),
+            rest: Rest::default(),
+        })
+    }
+}
+
+impl Replay {
+    /// Walks the log below `length` and takes in every good frame.
+    fn walk(&mut self, length: u64) -> Result<Walked> {
+        let Replay { generation, types, defined, pinned, decisions, prepared, mark, proven } = self;
+        generation.publish(mark.at, mark.tid, std::iter::empty());
+        let generation = &*generation;
+        walk(&generation.log, length, *mark, *proven, |frame| {
+            let wrong = |wrong| generation.log.corrupt(frame.offset, wrong);
+            let fields = Fields::decode(frame.fields()).map_err(wrong)?;
+            for (id, definition) in fields.types {
+                types.learn(id, definition)?;
+                defined.insert(id, frame.offset);
+            }
+            if let Some(gtid) = fields.gtid {
+                let decided = !fields.participants.is_empty();
+                note_global(frame, gtid, decided, decisions, prepared);
+            }
+            take_records(generation, frame, pinned)
+        })
+    }
+
+    /// Walks without taking anything in, for what the log proves.
+    fn probe(&self, length: u64) -> Result<Walked> {
+        walk(&self.generation.log, length, self.mark, self.proven, |_| Ok(()))
+    }
+}
+
+/// Publishes the records of a frame.
+fn take_records(
+    generation: &Generation,
+    frame: &Frame<'_>,
+    pinned: &mut HashSet<Oid>,
+) -> Result<()> {
+    let mut offsets = Vec::new();
+    if frame.header.kind == FrameKind::Commit {
+        for record in frame.records(&generation.log.sums) {
+            let (at, record) = record.map_err(|it| generation.log.corrupt(frame.offset, it))?;
+            generation.index.reserve(record.oid)?;
+            // Checks the page before something is stored into it.
+            generation.offset_of(record.oid)?;
+            match record.pinned && record.content.is_some() {
+                true => pinned.insert(record.oid),
+                false => pinned.remove(&record.oid),
+            };
+            offsets.push((record.oid, at));
+        }
+    }
+    generation.publish(frame.end(), frame.header.tid, offsets.into_iter());
+    Ok(())
+}
+
+/// Keeps the books on the global transaction that a frame is about.
+fn note_global(
+    frame: &Frame<'_>,
+    gtid: GlobalId,
+    decided: bool,
+    decisions: &mut BTreeMap<GlobalId, u64>,
+    prepared: &mut BTreeMap<GlobalId, u64>,
+) {
+    match frame.header.kind {
+        FrameKind::Prepare => {
+            prepared.insert(gtid, frame.offset);
+        }
+        FrameKind::Commit if decided => {
+            decisions.insert(gtid, frame.offset);
+        }
+        FrameKind::Commit | FrameKind::Abort => {
+            prepared.remove(&gtid);
+        }
+        FrameKind::End => {
+            decisions.remove(&gtid);
+        }
+        FrameKind::Seal => {}
+    }
+}

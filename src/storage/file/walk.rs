@@ -1,0 +1,145 @@
+//! The walk over a log that nobody vouches for: how far it is good, and what that proves.
+//!
+//! Opening walks from the index snapshot's mark, or from the first frame, to the first bad spot,
+//! and looks for witnesses behind it. Every frame says how much of the file a completed sync had
+//! covered when it was written: a bad spot below such a claim is damage, one above all of them is
+//! what a crash leaves. The walk only reads.
+//!
+//! # Invariants
+//! - A header with a good sum is a witness even where its body is torn, wherever it stands.
+//!
+//! Format: docs/format.md, "Opening".
+
+use super::log::Log;
+use super::window::Window;
+use crate::error::Result;
+use crate::format::{FIRST_FRAME, FileHeader, Frame, FrameHeader, FrameKind, Malformed};
+use crate::id::{Oid, Tid};
+
+/// The end of what was read so far, to which the next frame must fit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    /// Where the next frame stands.
+    pub(super) at: u64,
+    /// The sum of the frame before it.
+    pub(super) chain: u64,
+    /// The last transaction.
+    pub(super) tid: Tid,
+    /// Every oid below has been given out.
+    pub(super) next_oid: Oid,
+}
+
+impl Mark {
+    /// Before the first frame of a file.
+    pub(super) fn start(header: &FileHeader, header_sum: u64) -> Mark {
+        let FileHeader { last_tid: tid, next_oid, .. } = *header;
+        Mark { at: FIRST_FRAME, chain: header_sum, tid, next_oid }
+    }
+}
+
+/// How a walk ended.
+#[derive(Debug)]
+pub(super) struct Walked {
+    /// After the last good frame.
+    pub(super) mark: Mark,
+    /// What kind of frame that was; `None` where there was none.
+    pub(super) last: Option<FrameKind>,
+    /// Everything below was durable once.
+    pub(super) proven: u64,
+    /// What is wrong at the mark; `None` where the file ends there.
+    pub(super) wrong: Option<Malformed>,
+}
+
+/// Walks the log below `length` from `mark` on, where everything below `proven` was durable.
+///
+/// Every good frame is handed to `apply`, which may refuse it.
+pub(super) fn walk(
+    log: &Log,
+    length: u64,
+    mark: Mark,
+    proven: u64,
+    mut apply: impl FnMut(&Frame<'_>) -> Result<()>,
+) -> Result<Walked> {
+    let mut window = Window::new(log, length);
+    let mut walked = Walked { mark, last: None, proven, wrong: None };
+    while walked.mark.at < length {
+        match walked.step(&mut window, &mut apply)? {
+            Ok(()) => {}
+            Err(wrong) => {
+                walked.wrong = Some(wrong);
+                walked.proven = witnesses(&mut window, length, &walked)?;
+                break;
+            }
+        }
+    }
+    Ok(walked)
+}
+
+impl Walked {
+    fn step(
+        &mut self,
+        window: &mut Window<'_>,
+        apply: &mut impl FnMut(&Frame<'_>) -> Result<()>,
+    ) -> Result<Result<(), Malformed>> {
+        let header = match window.header(self.mark.at)? {
+            Ok(header) => header,
+            Err(wrong) => return Ok(Err(wrong)),
+        };
+        self.proven = self.proven.max(header.durable_upto);
+        if let Err(wrong) = self.mark.fits(&header) {
+            return Ok(Err(wrong));
+        }
+        let frame = match window.frame(self.mark.at)? {
+            Ok(frame) => frame,
+            Err(wrong) => return Ok(Err(wrong)),
+        };
+        apply(&frame)?;
+        self.mark = Mark {
+            at: frame.end(),
+            chain: frame.sum,
+            tid: frame.header.tid,
+            next_oid: frame.header.next_oid,
+        };
+        self.last = Some(frame.header.kind);
+        Ok(Ok(()))
+    }
+}
+
+impl Mark {
+    /// Whether the frame of this header continues the log here.
+    fn fits(&self, header: &FrameHeader) -> Result<(), Malformed> {
+        let takes_tid = header.kind == FrameKind::Commit;
+        let tid_fits = match takes_tid {
+            true => header.tid > self.tid,
+            false => header.tid == self.tid,
+        };
+        if header.chain != self.chain {
+            return Err("the frame does not follow the one before it".into());
+        }
+        if !tid_fits || header.next_oid < self.next_oid {
+            return Err("the transaction of the frame is out of order".into());
+        }
+        Ok(())
+    }
+}
+
+/// How much of the file its headers behind the bad spot claim to have been durable.
+fn witnesses(window: &mut Window<'_>, length: u64, walked: &Walked) -> Result<u64> {
+    const STRETCH: u64 = 1 << 16;
+    let mut proven = walked.proven;
+    let mut at = walked.mark.at;
+    while at < length {
+        let stretch = window.get(at, STRETCH as usize)?;
+        let candidates: Vec<u64> = stretch
+            .chunks(8)
+            .zip((at..).step_by(8))
+            .filter(|(bytes, _)| FrameHeader::looks_like(bytes))
+            .map(|(_, offset)| offset)
+            .collect();
+        for offset in candidates {
+            proven = proven.max(window.claim(offset)?.unwrap_or(0));
+        }
+        at = at.saturating_add(STRETCH);
+    }
+    Ok(proven)
+}
