@@ -5,6 +5,7 @@
 mod id;
 pub mod error;
 pub mod format;
+pub mod storage;
 pub mod transaction;
 
 pub use error::{Error, Result};
