@@ -6,6 +6,7 @@ mod id;
 pub mod error;
 pub mod format;
 pub mod file;
+pub mod storage;
 pub mod transaction;
 
 pub use error::{Error, Result};

@@ -1,7 +1,7 @@
 //! Where revisions are kept: (oid, tid) → bytes.
 //!
 //! [`Storage`] is the contract between the objects above and the bytes below. [`MemoryStorage`]
-//! is its shortest correct implementation: read it first. [`FileStorage`] is the one that lasts.
+//! is its shortest correct implementation: read it first.
 //! A storage knows no types but their names, decodes nothing, and never calls foreign code.
 //!
 //! # Invariants
@@ -13,10 +13,7 @@ mod batch;
 mod memory;
 mod types;
 
-pub mod file;
-
 pub use batch::{Batch, Content, Write};
-pub use file::FileStorage;
 pub use memory::MemoryStorage;
 pub use types::TypeTable;
 
@@ -90,19 +87,27 @@ pub trait Storage: Send + Sync + Debug {
     /// The type that records name so.
     fn type_def(&self, id: TypeId) -> Option<Arc<TypeDef>>;
 
-    /// Commits `batch` as one transaction, or tells what stands against it.
+    /// Commits `batch` as one transaction, or tells *everything* that stands against it: each
+    /// write and each checked read whose base is not the tid of its object's newest revision or
+    /// removal ([`Tid::ZERO`] where it has neither).
+    ///
+    /// A batch without writes and without a decision is checked, but not stored; its receipt
+    /// carries the last tid.
     ///
     /// Blocks until the transaction is published, after it is as durable as asked for.
     ///
     /// # Errors
     /// [`Error::Unknown`](crate::Error::Unknown) where the sync failed and nobody can tell what
-    /// the disk holds; every other error means that nothing was committed.
+    /// the disk holds; every other error means that nothing was committed, for example
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a batch that writes an object
+    /// twice or names a type that was never interned.
     fn commit(&self, batch: &Arc<Batch>) -> Result<Verdict>;
 
     /// Waits until `tid` is published or `bound` has passed; whether it is.
     ///
     /// # Errors
-    /// [`Error::Halted`](crate::Error::Halted): it never will be.
+    /// [`Error::Halted`](crate::Error::Halted), [`Error::Closed`](crate::Error::Closed): it never
+    /// will be.
     fn wait_published(&self, tid: Tid, bound: Duration) -> Result<bool>;
 
     /// Returns when all that was published before the call is durable.

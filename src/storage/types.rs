@@ -92,7 +92,8 @@ impl Inner {
             let known = self.definitions.get(other).cloned().unwrap_or_default();
             return Err(contradiction(*other, &known, &definition));
         }
-        let next = id.0.checked_add(1).ok_or_else(|| Error::Exhausted("type numbers exhausted".into()))?;
+        let next =
+            id.0.checked_add(1).ok_or_else(|| Error::Exhausted("type numbers exhausted".into()))?;
         self.next = self.next.max(next);
         self.numbers.insert(key, id);
         self.definitions.insert(id, Arc::new(definition));

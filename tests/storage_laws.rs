@@ -1,0 +1,109 @@
+//! What every storage must do: each law runs over every storage there is.
+//!
+//! A storage says where it lives ([`Home`]) and is named once, at the end of this file.
+
+mod commits;
+mod history;
+mod kit;
+mod model;
+mod races;
+mod reads;
+
+use perennial::storage::{MemoryStorage, Storage};
+use std::sync::Arc;
+
+/// A place where storages of one kind live.
+pub trait Home {
+    /// An empty place.
+    fn new() -> Self
+    where
+        Self: Sized;
+
+    /// A new, empty storage in it.
+    fn fresh(&self) -> Arc<dyn Storage>;
+
+    /// The same storage, closed and opened again, where it outlives being closed.
+    fn reopen(&self, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
+        storage
+    }
+}
+
+/// Makes a test of each law, for the storages that live in `$home`.
+macro_rules! storage_laws {
+    ($kind:ident, $home:ty: $($chapter:ident { $($law:ident)* })*) => {
+        mod $kind {
+            $(mod $chapter {
+                use super::super::*;
+                $(#[test]
+                fn $law() {
+                    super::super::$chapter::$law(&<$home as Home>::new());
+                })*
+            })*
+        }
+    };
+    ($($kind:ident: $home:ty),* $(,)?) => {
+        $(storage_laws!($kind, $home:
+            commits {
+                a_new_storage_is_empty
+                a_committed_revision_is_read_back_whole
+                an_object_may_be_empty_or_large
+                metadata_are_read_back
+                tids_strictly_increase
+                changes_of_different_objects_do_not_meet
+                of_two_changes_from_one_base_the_second_conflicts
+                a_refused_batch_leaves_nothing
+                all_contenders_are_told_at_once
+                a_checked_read_that_is_outdated_conflicts
+                a_batch_that_only_checks_stores_nothing
+                a_removed_object_is_told_from_one_that_never_was
+                a_removed_object_comes_back_on_the_base_of_its_removal
+                a_batch_that_writes_an_object_twice_is_refused
+                a_type_number_that_was_never_given_is_refused
+                a_type_has_one_number_and_one_shape
+                a_lazy_commit_is_published_at_once
+                oids_never_repeat
+                a_closed_storage_says_so
+            }
+            reads {
+                a_snapshot_never_changes
+                each_revision_is_found_at_its_tid
+                a_snapshot_of_the_future_is_refused
+                places_tell_revisions_apart
+                pinned_objects_are_enumerated
+                snapshots_outlive_closing
+                waiting_ends_when_the_transaction_is_published
+                waiting_is_bounded
+            }
+            history {
+                history_lists_newest_first
+                transactions_are_sliced_exactly
+                transactions_are_read_from_both_ends
+                an_iterator_does_not_show_what_came_later
+                a_copy_of_all_transactions_compares_equal
+            }
+            races {
+                objects_changed_together_are_always_seen_equal
+                racing_increments_lose_nothing
+                racing_threads_never_share_an_oid
+            }
+            model {
+                random_batches_do_what_a_map_does
+            }
+        );)*
+    };
+}
+
+/// Nowhere but in memory.
+pub struct Memory;
+
+impl Home for Memory {
+    fn new() -> Memory {
+        Memory
+    }
+
+    fn fresh(&self) -> Arc<dyn Storage> {
+        Arc::new(MemoryStorage::new().expect("random numbers"))
+    }
+}
+
+storage_laws!(memory: Memory);
