@@ -6,6 +6,8 @@ mod id;
 pub mod error;
 pub mod format;
 pub mod transaction;
+mod object;
 
 pub use error::{Error, Result};
 pub use id::{DatabaseId, GlobalId, Oid, Tid};
+pub use object::{Persistent, Ref, codec, decode_as};
