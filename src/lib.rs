@@ -12,4 +12,4 @@ mod object;
 
 pub use error::{Error, Result};
 pub use id::{DatabaseId, GlobalId, Oid, Tid};
-pub use object::{Persistent, Ref, codec, decode_as};
+pub use object::{Persistent, Ref, codec, decode_as, shape};

@@ -10,7 +10,7 @@
 pub mod codec;
 mod persistent;
 mod reference;
-//pub mod shape;
+pub mod shape;
 
 pub use codec::decode_as;
 pub use persistent::Persistent;
