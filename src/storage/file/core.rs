@@ -9,8 +9,8 @@
 //! - Locks are taken in the order `leader`, `ordered`, then any other. No foreign code under any
 //!   of them, and no I/O under `ordered` but the check of an index page.
 
-use super::generation::Generation;
 use super::FileOptions;
+use super::generation::Generation;
 use crate::error::{Error, Result};
 use crate::file::{AppendFile, Directory};
 use crate::format::{FileHeader, FrameBuilder, TypeId};

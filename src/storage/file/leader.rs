@@ -53,9 +53,11 @@ impl Core {
         let end = batch.last().map_or(0, |last| last.end);
         let end = end.max(self.generation.published_end());
         if (sync || batch.iter().any(|placed| placed.sync)) && self.durable() < end {
-            self.generation.log.file.sync().map_err(|error| {
-                Error::io("sync", self.path(), error).to_string()
-            })?;
+            self.generation
+                .log
+                .file
+                .sync()
+                .map_err(|error| Error::io("sync", self.path(), error).to_string())?;
             self.durable.store(end, Ordering::Release);
         }
         batch.iter().for_each(|placed| self.publish(placed));

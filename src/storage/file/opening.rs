@@ -16,9 +16,7 @@ use super::walk::{Mark, Walked, walk};
 use super::{FileOptions, Mode, index_file, tail};
 use crate::error::{Damage, Error, InDoubt, Result};
 use crate::file::{Access, AppendFile, Directory};
-use crate::format::{
-    FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Sums, TypeId,
-};
+use crate::format::{FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Sums, TypeId};
 use crate::id::{GlobalId, Oid};
 use crate::storage::TypeTable;
 use parking_lot::{Condvar, Mutex};
