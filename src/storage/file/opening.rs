@@ -23,7 +23,7 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 /// Opens the database file `name` of `directory`, or creates it.
@@ -234,6 +234,7 @@ impl Subject {
             snapshot_upto: AtomicU64::new(replay.mark.at),
             lock: Mutex::new(lock),
             rest: Rest::default(),
+            closed: AtomicBool::new(false),
         })
     }
 }
