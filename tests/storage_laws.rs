@@ -9,7 +9,10 @@ mod model;
 mod races;
 mod reads;
 
-use perennial::storage::{MemoryStorage, Storage};
+use perennial::file::DiskDirectory;
+use perennial::storage::file::{FileOptions, Reads};
+use perennial::storage::{FileStorage, MemoryStorage, Storage};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// A place where storages of one kind live.
@@ -107,3 +110,37 @@ impl Home for Memory {
 }
 
 storage_laws!(memory: Memory);
+/// In files, read through maps or by position.
+pub struct Files<const PREAD: bool> {
+    directory: tempfile::TempDir,
+    count: Cell<u32>,
+}
+
+impl<const PREAD: bool> Files<PREAD> {
+    fn open(&self, name: &str) -> Arc<dyn Storage> {
+        let reads = if PREAD { Reads::Pread } else { Reads::Map };
+        let options = FileOptions { reads, ..FileOptions::default() };
+        let directory = Arc::new(DiskDirectory::new(self.directory.path()));
+        Arc::new(FileStorage::open(directory, name, options).expect("it opens"))
+    }
+}
+
+impl<const PREAD: bool> Home for Files<PREAD> {
+    fn new() -> Self {
+        Files { directory: tempfile::tempdir().expect("a directory"), count: Cell::new(0) }
+    }
+
+    fn fresh(&self) -> Arc<dyn Storage> {
+        self.count.set(self.count.get() + 1);
+        self.open(&format!("laws-{}.db", self.count.get()))
+    }
+
+    fn reopen(&self, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
+        storage.close().expect("it closes");
+        drop(storage);
+        self.open(&format!("laws-{}.db", self.count.get()))
+    }
+}
+
+storage_laws!(file: Files<false>);
+storage_laws!(file_by_position: Files<true>);

@@ -59,7 +59,7 @@ pub struct IndexHeader {
 
 impl IndexHeader {
     /// Bytes of the header.
-    pub const LEN: usize = 128;
+    pub const LEN: usize = 120;
 
     /// Its bytes, the sum last.
     pub fn encode(&self) -> [u8; Self::LEN] {

@@ -1,7 +1,7 @@
 //! Where revisions are kept: (oid, tid) → bytes.
 //!
 //! [`Storage`] is the contract between the objects above and the bytes below. [`MemoryStorage`]
-//! is its shortest correct implementation: read it first.
+//! is its shortest correct implementation: read it first. [`FileStorage`] is the one that lasts.
 //! A storage knows no types but their names, decodes nothing, and never calls foreign code.
 //!
 //! # Invariants
@@ -13,7 +13,10 @@ mod batch;
 mod memory;
 mod types;
 
+pub mod file;
+
 pub use batch::{Batch, Content, Write};
+pub use file::FileStorage;
 pub use memory::MemoryStorage;
 pub use types::TypeTable;
 

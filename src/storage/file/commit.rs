@@ -13,9 +13,7 @@ use super::core::{Core, Ordered, Pending, Placed, State};
 use super::generation::into_owned;
 use super::housekeeping::LARGE_FRAME;
 use crate::error::{Error, Result};
-use crate::format::{
-    Fields, FrameBuilder, FrameKind, Malformed, RecordHead, TypeDef, TypeId,
-};
+use crate::format::{Fields, FrameBuilder, FrameKind, Malformed, RecordHead, TypeDef, TypeId};
 use crate::id::{Oid, Tid};
 use crate::storage::{Batch, Contender, Durability, Receipt, Revision, Verdict, Write};
 use std::sync::Arc;
@@ -180,7 +178,8 @@ impl Core {
             let near = ordered.end.saturating_sub(DEFINITION_REACH);
             ids.retain(|id| ordered.defined.get(id).is_none_or(|&offset| offset < near));
         }
-        let unknown = |id: TypeId| Error::InvalidArgument(format!("type {} is unknown", id.0).into());
+        let unknown =
+            |id: TypeId| Error::InvalidArgument(format!("type {} is unknown", id.0).into());
         ids.into_iter()
             .map(|id| Ok((id, (*self.types.get(id).ok_or_else(|| unknown(id))?).clone())))
             .collect()
@@ -263,7 +262,9 @@ impl Core {
             if let State::Halted(unknown_upto, cause) = &ordered.state {
                 return Err(match tid <= *unknown_upto {
                     true => Error::Unknown((**cause).into()),
-                    false => Error::Halted(format!("{cause}; nothing of this commit was written").into()),
+                    false => {
+                        Error::Halted(format!("{cause}; nothing of this commit was written").into())
+                    }
                 });
             }
             if ordered.leading {

@@ -9,8 +9,8 @@
 //! - Locks are taken in the order `leader`, `ordered`, then any other. No foreign code under any
 //!   of them, and no I/O under `ordered` but the check of an index page.
 
-use super::generation::Generation;
 use super::FileOptions;
+use super::generation::Generation;
 use crate::error::{Error, Result};
 use crate::file::{AppendFile, Directory};
 use crate::format::{FileHeader, FrameBuilder, TypeId};
@@ -20,7 +20,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What all parts of an open file storage share.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ pub(super) struct Core {
     /// The handle that carries the lock; dropped when the storage closes.
     pub(super) lock: Mutex<Option<Arc<dyn AppendFile>>>,
     pub(super) rest: super::housekeeping::Rest,
+    pub(super) closed: AtomicBool,
 }
 
 /// The ordered section's state: the future of the log as it is decided already.
@@ -80,6 +81,7 @@ pub(super) struct Ordered {
 #[derive(Debug, Clone)]
 pub(super) enum State {
     Open,
+    /// Nothing new is taken; what closing itself writes still is.
     Closed,
     /// A write or sync failed: up to which transaction the outcome is unknown, and why.
     Halted(Tid, Arc<str>),
@@ -131,11 +133,34 @@ impl Core {
         self.durable.load(Ordering::Acquire)
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Takes nothing more, and returns when what has a place is published or failed.
+    pub(super) fn stop_commits(&self) {
+        self.closed.store(true, Ordering::Release);
+        let mut ordered = self.ordered.lock();
+        if matches!(ordered.state, State::Open) {
+            ordered.state = State::Closed;
+        }
+        while ordered.leading || !ordered.queue.is_empty() || ordered.zeroing {
+            self.moved.wait(&mut ordered);
+        }
+    }
+
     /// Refuses what a storage that is not open cannot do.
     pub(super) fn check_open(&self, ordered: &Ordered) -> Result<()> {
         match &ordered.state {
-            State::Open => Ok(()),
             State::Closed => Err(Error::Closed),
+            _ => self.check_running(ordered),
+        }
+    }
+
+    /// Refuses what a halted storage must not do; one that is being closed still may.
+    pub(super) fn check_running(&self, ordered: &Ordered) -> Result<()> {
+        match &ordered.state {
+            State::Open | State::Closed => Ok(()),
             State::Halted(_, cause) => Err(Error::Halted((**cause).into())),
         }
     }

@@ -26,11 +26,7 @@ pub(super) struct Held {
 }
 
 /// Opens the file `name`, or creates it where the options say so.
-pub(super) fn hold(
-    directory: &dyn Directory,
-    name: &str,
-    options: &FileOptions,
-) -> Result<Held> {
+pub(super) fn hold(directory: &dyn Directory, name: &str, options: &FileOptions) -> Result<Held> {
     let failed = |error| Error::io("open", directory.path(name), error);
     if options.mode == Mode::ReadOnly {
         let file = directory.open(name, Access::Read).map_err(failed)?;

@@ -91,7 +91,9 @@ impl<'a> FileTransactions<'a> {
         let length = length.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         end.checked_sub(length)
             .filter(|&start| start >= FIRST_FRAME && length >= FrameHeader::MIN_FRAME)
-            .ok_or_else(|| log.corrupt(end.saturating_sub(8), "the length of the frame is wrong".into()))
+            .ok_or_else(|| {
+                log.corrupt(end.saturating_sub(8), "the length of the frame is wrong".into())
+            })
     }
 
     fn transaction(&mut self, at: u64) -> Result<StoredTransaction> {

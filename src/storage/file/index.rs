@@ -135,7 +135,8 @@ impl Index {
             slots.iter().for_each(|slot| slot.store(0, Ordering::Relaxed));
             let first = (page * PAGE_SLOTS) as u64;
             repair(Oid::new(first), &mut |oid, offset| {
-                let within = oid.number().checked_sub(first).and_then(|it| usize::try_from(it).ok());
+                let within =
+                    oid.number().checked_sub(first).and_then(|it| usize::try_from(it).ok());
                 if let Some(slot) = within.and_then(|within| slots.get(within)) {
                     slot.store(offset, Ordering::Relaxed);
                 }

@@ -185,8 +185,10 @@ impl Core {
     fn tables(&self, page_sums: Vec<u64>) -> IndexTables {
         // Only what the log defines: a type whose first commit failed was never stored.
         let defined: Vec<TypeId> = self.ordered.lock().defined.keys().copied().collect();
-        let mut types: Vec<_> =
-            defined.into_iter().filter_map(|id| Some((id, (*self.types.get(id)?).clone()))).collect();
+        let mut types: Vec<_> = defined
+            .into_iter()
+            .filter_map(|id| Some((id, (*self.types.get(id)?).clone())))
+            .collect();
         types.sort_by_key(|&(id, _)| id);
         let mut pinned: Vec<Oid> = self.pinned.lock().iter().copied().collect();
         pinned.sort_unstable();

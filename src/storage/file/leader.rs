@@ -53,9 +53,11 @@ impl Core {
         let end = batch.last().map_or(0, |last| last.end);
         let end = end.max(self.generation.published_end());
         if (sync || batch.iter().any(|placed| placed.sync)) && self.durable() < end {
-            self.generation.log.file.sync().map_err(|error| {
-                Error::io("sync", self.path(), error).to_string()
-            })?;
+            self.generation
+                .log
+                .file
+                .sync()
+                .map_err(|error| Error::io("sync", self.path(), error).to_string())?;
             self.durable.store(end, Ordering::Release);
         }
         batch.iter().for_each(|placed| self.publish(placed));
@@ -99,15 +101,16 @@ impl Core {
         if let Some(decision) = batch.decision.as_ref().filter(|it| !it.participants.is_empty()) {
             self.decisions.lock().insert(decision.gtid, placed.offset);
         }
-        if batch.writes().any(|write| write.pinned) {
-            let mut pinned = self.pinned.lock();
-            for write in batch.writes().filter(|write| write.pinned) {
-                match write.content {
-                    Some(_) => pinned.insert(write.oid),
-                    None => pinned.remove(&write.oid),
+        let mut pinned = self.pinned.lock();
+        if !pinned.is_empty() || batch.writes().any(|write| write.pinned) {
+            for write in batch.writes() {
+                match write.pinned && write.content.is_some() {
+                    true => pinned.insert(write.oid),
+                    false => pinned.remove(&write.oid),
                 };
             }
         }
+        drop(pinned);
         let records = batch.writes().map(|write| write.oid).zip(records);
         self.generation.publish(end, placed.tid, records);
     }
@@ -133,12 +136,11 @@ impl Core {
         while self.durable() < target {
             match &ordered.state {
                 State::Halted(_, cause) => return Err(Error::Unknown((**cause).into())),
-                State::Closed => return Err(Error::Closed),
-                State::Open if ordered.leading => self.moved.wait(&mut ordered),
-                State::Open => ordered = self.lead(ordered, true),
+                _ if ordered.leading => self.moved.wait(&mut ordered),
+                _ => ordered = self.lead(ordered, true),
             }
         }
-        self.check_open(&ordered)
+        self.check_running(&ordered)
     }
 
     /// Writes a Seal where the log does not end with one, as the witness of what precedes it.
@@ -147,7 +149,7 @@ impl Core {
     pub(super) fn seal(&self) -> Result<()> {
         let mut ordered = self.ordered.lock();
         loop {
-            self.check_open(&ordered)?;
+            self.check_running(&ordered)?;
             if ordered.leading {
                 self.moved.wait(&mut ordered);
                 continue;

@@ -138,9 +138,10 @@ impl Log {
             return None;
         }
         let (number, start, length) = map_of(offset);
-        let map = self.maps.get(number)?.get_or_init(|| {
-            self.file.map(start, usize::try_from(length).ok()?)
-        });
+        let map = self
+            .maps
+            .get(number)?
+            .get_or_init(|| self.file.map(start, usize::try_from(length).ok()?));
         let map = map.as_ref()?;
         let end = bound.min(start + length);
         let within = usize::try_from(offset - start).ok()?;

@@ -28,13 +28,13 @@ mod window;
 
 pub use log::Reads;
 
-use self::core::{Core, State};
+use self::core::Core;
 use super::{Batch, Change, Snapshot, Storage, Transactions, Verdict};
 use crate::error::{Error, Result};
 use crate::file::Directory;
 use crate::format::{TypeDef, TypeId};
 use crate::id::{DatabaseId, Oid, Tid};
-use generation::FileSnapshot;
+use generation::{FileSnapshot, Generation};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
@@ -160,6 +160,7 @@ impl FileStorage {
     /// [`Error::Halted`], [`Error::Io`]; nothing is lost.
     pub fn tend(&self) -> Result<bool> {
         self.check_writable("tend the file")?;
+        self.generation()?;
         self.core.tend(&mut self.look.lock())
     }
 
@@ -170,6 +171,14 @@ impl FileStorage {
     pub fn write_index(&self) -> Result<()> {
         self.check_writable("write the index")?;
         index_file::write(&self.core)
+    }
+
+    /// What is published, while the storage is not closed.
+    fn generation(&self) -> Result<&Arc<Generation>> {
+        match self.core.is_closed() {
+            true => Err(Error::Closed),
+            false => Ok(&self.core.generation),
+        }
     }
 
     fn check_writable(&self, action: &'static str) -> Result<()> {
@@ -206,17 +215,19 @@ impl Storage for FileStorage {
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
-        let generation = self.core.generation.clone();
+        let generation = self.generation()?.clone();
         let tid = generation.last_tid();
         Ok(Arc::new(FileSnapshot { generation, tid }))
     }
 
     fn snapshot_at(&self, tid: Tid) -> Result<Arc<dyn Snapshot>> {
-        let generation = self.core.generation.clone();
+        let generation = self.generation()?.clone();
         let (first, last) = (generation.history_from, generation.last_tid());
         if tid > last || tid < first {
-            let (tid, first, last) = (tid.number(), first.number(), last.number());
-            let what = format!("no view at tid {tid}: the database knows tids {first} to {last}");
+            let what = match tid > last {
+                true => format!("tid {} lies in the future of tid {}", tid.number(), last.number()),
+                false => format!("what was before tid {} is not kept", first.number()),
+            };
             return Err(Error::InvalidArgument(what.into()));
         }
         Ok(Arc::new(FileSnapshot { generation, tid }))
@@ -224,6 +235,7 @@ impl Storage for FileStorage {
 
     fn new_oid(&self) -> Result<Oid> {
         self.check_writable("add an object")?;
+        self.generation()?;
         self.core.new_oid()
     }
 
@@ -247,22 +259,23 @@ impl Storage for FileStorage {
     fn sync(&self) -> Result<()> {
         match self.core.options.mode {
             Mode::ReadOnly => Ok(()),
-            _ => self.core.sync(),
+            _ => self.generation().and_then(|_| self.core.sync()),
         }
     }
 
     fn pinned(&self) -> Result<Vec<Oid>> {
+        self.generation()?;
         let mut pinned: Vec<Oid> = self.core.pinned.lock().iter().copied().collect();
         pinned.sort_unstable();
         Ok(pinned)
     }
 
     fn history(&self, oid: Oid) -> Result<Vec<Change>> {
-        history::changes(&self.core.generation, oid)
+        history::changes(self.generation()?, oid)
     }
 
     fn transactions(&self, after: Tid, upto: Tid) -> Result<Box<dyn Transactions + '_>> {
-        Ok(Box::new(history::FileTransactions::new(&self.core.generation, after, upto)))
+        Ok(Box::new(history::FileTransactions::new(self.generation()?, after, upto)))
     }
 
     fn close(&self) -> Result<()> {
@@ -271,14 +284,14 @@ impl Storage for FileStorage {
             // It panics only where the storage halts for it, which is reported below.
             let _ = housekeeper.join();
         }
-        if matches!(self.core.ordered.lock().state, State::Closed) {
+        if self.core.is_closed() {
             return Ok(());
         }
+        self.core.stop_commits();
         let outcome = match self.core.options.mode {
             Mode::ReadOnly => Ok(()),
             _ => self.close_cleanly(),
         };
-        self.core.ordered.lock().state = State::Closed;
         self.core.lock.lock().take();
         self.core.moved.notify_all();
         outcome

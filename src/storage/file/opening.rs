@@ -16,16 +16,14 @@ use super::walk::{Mark, Walked, walk};
 use super::{FileOptions, Mode, index_file, tail};
 use crate::error::{Damage, Error, InDoubt, Result};
 use crate::file::{Access, AppendFile, Directory};
-use crate::format::{
-    FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Sums, TypeId,
-};
+use crate::format::{FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Sums, TypeId};
 use crate::id::{GlobalId, Oid};
 use crate::storage::TypeTable;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 /// Opens the database file `name` of `directory`, or creates it.
@@ -236,6 +234,7 @@ impl Subject {
             snapshot_upto: AtomicU64::new(replay.mark.at),
             lock: Mutex::new(lock),
             rest: Rest::default(),
+            closed: AtomicBool::new(false),
         })
     }
 }
