@@ -1,0 +1,1 @@
+//! Laws of hooks and synchronizers.
