@@ -131,7 +131,7 @@ fn a_failed_finish_of_one_that_recovers_is_a_commit_with_something_unfinished() 
     let (a, b) = (Cell::new("a", &journal).recovering(), Cell::new("b", &journal));
     let c = Cell::new("c", &journal);
     let mut transaction = manager.begin().unwrap();
-    [&a, &b, &c].map(|cell| cell.set(&manager, 1).unwrap());
+    [&a, &b, &c].iter().for_each(|cell| cell.set(&manager, 1).unwrap());
     a.break_at(Phase::Finish, Fault::Error);
 
     let report = transaction.commit().unwrap();
