@@ -41,6 +41,11 @@ impl Current {
         self.state.id
     }
 
+    /// The manager that gave it out.
+    pub fn manager(&self) -> &TransactionManager {
+        &self.manager
+    }
+
     /// How the transaction stands.
     pub fn status(&self) -> Status {
         self.state.lock().status()

@@ -46,8 +46,8 @@ impl Current {
         };
         match verdict {
             Verdict::Committed { tid, unfinished } => Ok(self.committed(tid, unfinished)),
-            Verdict::Failed(error, cause) => {
-                self.failed(&error, cause);
+            Verdict::Failed(error, cause, outcome) => {
+                self.failed(cause, &outcome);
                 Err(error)
             }
         }
@@ -154,16 +154,11 @@ impl Current {
         Report { tid, hook_failures, unfinished }
     }
 
-    fn failed(&self, error: &Error, cause: Cause) {
-        let outcome = match error {
-            Error::Unknown(what) => Outcome::Unknown(what.clone()),
-            Error::Mixed(what) => Outcome::Mixed(what.clone()),
-            _ => Outcome::Failed(cause.text.clone()),
-        };
+    fn failed(&self, cause: Cause, outcome: &Outcome) {
         let spare = self.state.lock().fail(cause);
         discard(spare);
-        self.leave(Stage::Open, &outcome);
-        self.run_hooks(&outcome);
+        self.leave(Stage::Open, outcome);
+        self.run_hooks(outcome);
         self.manager.return_to(&self.state);
     }
 

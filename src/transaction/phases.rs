@@ -14,7 +14,7 @@ use super::contain::discard;
 use super::data_manager::{Decision, Info, Participant, Prepared};
 use super::log::{Log, Phase};
 use super::member::Member;
-use super::outcome::Unfinished;
+use super::outcome::{Outcome, Unfinished};
 use super::state::Cause;
 use crate::error::{Error, Result};
 use crate::id::Tid;
@@ -22,8 +22,12 @@ use std::sync::Arc;
 
 /// How the phases ended.
 pub(super) enum Verdict {
-    Committed { tid: Option<Tid>, unfinished: Vec<Unfinished> },
-    Failed(Error, Cause),
+    Committed {
+        tid: Option<Tid>,
+        unfinished: Vec<Unfinished>,
+    },
+    /// The error to return, why the transaction failed, and what the hooks are to hear.
+    Failed(Error, Cause, Outcome),
 }
 
 /// Takes `members`, which are in the order of their sort keys, through all phases.
@@ -126,7 +130,8 @@ impl Commit<'_> {
             return Verdict::Committed { tid, unfinished };
         }
         let lost: Vec<_> = lost.iter().map(Unfinished::to_string).collect();
-        self.disagree(Error::Mixed(format!("these did not finish: {}", lost.join("; ")).into()))
+        let what: Box<str> = format!("these did not finish: {}", lost.join("; ")).into();
+        self.disagree(Error::Mixed(what.clone()), Outcome::Mixed(what))
     }
 
     fn park(mut self, error: Error) -> Verdict {
@@ -138,15 +143,16 @@ impl Commit<'_> {
             // A panic: it is logged, and nothing better can be done about it.
             drop(parked);
         }
-        self.disagree(error)
+        let outcome = Outcome::Unknown(error.to_string().into());
+        self.disagree(error, outcome)
     }
 
     /// What nobody but a human can mend.
-    fn disagree(self, error: Error) -> Verdict {
+    fn disagree(self, error: Error, outcome: Outcome) -> Verdict {
         tracing::error!(transaction = %self.info.id, %error, "the data managers may disagree");
         let cause = Cause::new(&error, std::iter::empty());
         discard(self.parties);
-        Verdict::Failed(error, cause)
+        Verdict::Failed(error, cause, outcome)
     }
 
     fn fail(mut self, error: Error) -> Verdict {
@@ -160,7 +166,8 @@ impl Commit<'_> {
             drop(aborted);
         }
         discard(self.parties);
-        Verdict::Failed(error, cause)
+        let outcome = Outcome::Failed(cause.text.clone());
+        Verdict::Failed(error, cause, outcome)
     }
 
     /// Takes the promises, in order, with the names of those who gave them.
