@@ -4,7 +4,9 @@
 
 mod support;
 
+mod conflicts;
 mod hooks;
+mod objects;
 mod savepoints;
 mod storage_laws;
 mod transaction_model;
