@@ -6,8 +6,11 @@ mod support;
 
 mod conflicts;
 mod hooks;
+mod object_cache;
+mod object_savepoints;
 mod objects;
 mod savepoints;
+mod schemas;
 mod storage_laws;
 mod transaction_model;
 mod transactions;

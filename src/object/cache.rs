@@ -12,8 +12,8 @@
 use super::kind::Object;
 use crate::id::{Oid, Tid};
 use crate::storage::Place;
-use quick_cache::Weighter;
 use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// What an entry costs beside its object: the key, the tags and the policy's own memory.
@@ -21,6 +21,10 @@ const OVERHEAD: u64 = 128;
 
 /// The weight of a typical entry; the policy reserves room for as many as fit.
 const TYPICAL: u64 = 512;
+
+/// How much of it is for objects that were used again. The rest takes what is new, and must hold
+/// a few large objects: where it is too small for one, a scan eats into what is hot.
+const HOT: f64 = 0.9;
 
 /// A `Cache` maps oids to decoded objects, and forgets those that are used least.
 ///
@@ -45,8 +49,11 @@ impl Cache {
     /// A cache of at most `bytes`.
     pub fn new(bytes: u64) -> Cache {
         let items = usize::try_from(bytes / TYPICAL).unwrap_or(usize::MAX).min(1 << 20);
+        let mut options = OptionsBuilder::new();
+        options.estimated_items_capacity(items).weight_capacity(bytes);
+        let options = options.hot_allocation(HOT).build().expect("both capacities are set");
         let (hasher, lifecycle) = (BuildHasherDefault::default(), DefaultLifecycle::default());
-        Cache { entries: QuickCache::with(items, bytes, ByLength, hasher, lifecycle) }
+        Cache { entries: QuickCache::with_options(options, ByLength, hasher, lifecycle) }
     }
 
     /// The object `oid` for a snapshot as of `tid`, to which its newest revision is at `place`.

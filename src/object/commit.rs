@@ -41,11 +41,10 @@ pub(super) fn commit(
     };
     batch.metadata = metadata(info);
     batch.decision = decision.map(decided);
-    let (entries, checks) = writes.into_parts();
-    batch.reads = checks;
+    batch.reads = writes.checks();
     let mut commit =
         Commit { core, info, snapshot: &*snapshot, items: Vec::new(), buffers: Buffers::default() };
-    for (oid, entry) in entries {
+    for (oid, entry) in writes.into_entries() {
         commit.add(&mut batch, oid, entry)?;
     }
     if batch.is_empty() && batch.reads.is_empty() && batch.decision.is_none() {

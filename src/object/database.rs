@@ -32,7 +32,7 @@ use std::sync::Arc;
 /// let account = db.transact(|conn| conn.root_or_init("alice", |_| Ok(Account { cents: 100 })))?;
 /// db.transact(|conn| conn.modify(account, |account| account.cents -= 30))?;
 /// assert_eq!(db.view(|view| Ok(view.get(account)?.cents))?, 70);
-/// # perennial::Result::Ok(())
+/// # Ok::<(), perennial::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Database {

@@ -38,8 +38,11 @@ struct Listener {
     epoch: Epoch,
     /// Those of the transactions that are not over: hooks begin some while the one that they are
     /// told of waits for its abort. Nothing, where the storage had no snapshot to give.
-    open: Mutex<Vec<(u64, Option<Arc<dyn Snapshot>>)>>,
+    open: Mutex<Vec<Seen>>,
 }
+
+/// A transaction's number, and its snapshot.
+type Seen = (u64, Option<Arc<dyn Snapshot>>);
 
 impl Session {
     /// A session that hears of `manager`'s transactions, the current one included.

@@ -209,15 +209,20 @@ impl Writes {
         self.entries.iter().find(|(_, entry)| taken(entry)).map(|(&oid, _)| oid)
     }
 
-    /// All changed objects, by oid, and all checks of others.
-    pub fn into_parts(self) -> (Vec<(Oid, Entry)>, Vec<(Oid, Tid)>) {
-        let mut checks = self.checks;
-        checks.retain(|oid, _| !self.entries.contains_key(oid));
+    /// The checks of objects that it did not change, by oid.
+    pub fn checks(&self) -> Vec<(Oid, Tid)> {
+        let checks = self.checks.iter().map(|(&oid, &tid)| (oid, tid));
+        let mut checks: Vec<_> =
+            checks.filter(|(oid, _)| !self.entries.contains_key(oid)).collect();
+        checks.sort_unstable();
+        checks
+    }
+
+    /// The changed objects, by oid.
+    pub fn into_entries(self) -> Vec<(Oid, Entry)> {
         let mut entries: Vec<_> = self.entries.into_iter().collect();
         entries.sort_unstable_by_key(|&(oid, _)| oid);
-        let mut checks: Vec<_> = checks.into_iter().collect();
-        checks.sort_unstable();
-        (entries, checks)
+        entries
     }
 }
 

@@ -17,8 +17,7 @@ pub fn logged(level: Level, code: impl FnOnce()) -> Vec<String> {
     let lines = Arc::default();
     let collector = Collector { level, lines: Arc::clone(&lines) };
     tracing::subscriber::with_default(collector, code);
-    let lines = lines.lock().clone();
-    lines
+    std::mem::take(&mut *lines.lock())
 }
 
 struct Collector {
