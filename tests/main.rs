@@ -1,2 +1,3 @@
 //! Every test of the library, in one binary: it links once. tests/tidy.rs checks that no file is
 //! forgotten here.
+mod files;
