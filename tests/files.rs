@@ -1,6 +1,7 @@
-//! The laws of directories and files, held by the disk and by memory alike; then what only one of
-//! them has: other kinds of files, links, maps.
+//! The laws of directories and files, held by the disk, by memory and by the tests' simulated disk
+//! alike; then what only one of them has: other kinds of files, links, maps.
 
+use crate::support::sim::SimDisk;
 use perennial::file::{Access, AppendFile, Directory, DiskDirectory, MemoryDirectory, Slots};
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
@@ -297,6 +298,7 @@ fn on_disk() -> (tempfile::TempDir, DiskDirectory) {
 
 file_laws!(disk, on_disk());
 file_laws!(memory, ((), MemoryDirectory::new()));
+file_laws!(simulated, ((), SimDisk::new()));
 
 #[test]
 fn a_clone_of_a_memory_directory_is_the_same_directory() {

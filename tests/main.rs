@@ -1,3 +1,5 @@
 //! Every test of the library, in one binary: it links once. tests/tidy.rs checks that no file is
 //! forgotten here.
 mod files;
+mod simulated_disk;
+mod support;

@@ -1,0 +1,6 @@
+//! What tests share.
+
+pub mod platter;
+pub mod rng;
+pub mod sim;
+pub mod sparse;
