@@ -3,3 +3,4 @@
 mod files;
 mod simulated_disk;
 mod support;
+mod tidy;

@@ -3,4 +3,5 @@
 pub mod platter;
 pub mod rng;
 pub mod sim;
+pub mod source;
 pub mod sparse;
