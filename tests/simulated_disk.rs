@@ -260,6 +260,11 @@ fn every_earlier_moment_can_still_be_looked_at() {
         assert_eq!(content(then, "a").as_ref(), Some(bytes));
     }
     assert!(matches!(disk.actions()[disk.moment() - 1], Action::Sync { .. }));
+    assert!(disk.moments().map(|moment| moment.number).eq(0..=disk.moment()));
+    for moment in disk.moments().skip(4) {
+        let length = content(&moment.crash(Policy::Nothing, 0), "a").unwrap().len();
+        assert_eq!(length, (moment.number - 4) / 2, "two actions for each byte");
+    }
 }
 
 #[test]
@@ -366,6 +371,20 @@ fn a_lost_sync_is_seen_only_after_the_power_loss_unless_the_bytes_are_written_ag
     assert_eq!(found_bytes(&disk, Policy::Nothing)[0], b"old\0\0\0\0 later");
     file.sync().unwrap();
     assert_eq!(found_bytes(&disk, Policy::Nothing)[0], b"old new later");
+}
+
+// The length is no page: the next sync writes it, and zeros stand where bytes were lost.
+#[test]
+fn a_sync_after_a_lost_one_makes_the_length_durable_and_not_the_bytes() {
+    let (disk, file) = disk_with(b"old");
+    disk.fail(Kind::Sync, 0, Failure::Lost, Times::Once);
+    file.append(3, b" new").unwrap();
+    file.sync().unwrap_err();
+    assert_eq!(found_bytes(&disk, Policy::Nothing)[0], b"old");
+
+    file.sync().unwrap();
+
+    assert_eq!(found_bytes(&disk, Policy::Nothing)[0], b"old\0\0\0\0");
 }
 
 /// What is done to a file, at random.

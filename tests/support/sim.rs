@@ -75,6 +75,13 @@ pub struct SimDisk {
     world: Arc<Mutex<World>>,
 }
 
+/// A moment in the life of a disk.
+pub struct Moment {
+    /// How many actions there had been.
+    pub number: usize,
+    state: State,
+}
+
 struct World {
     found: State,
     now: State,
@@ -145,10 +152,29 @@ impl SimDisk {
 
     /// The disk as it is found if the power went at an earlier moment.
     pub fn crash_at(&self, moment: usize, policy: Policy, seed: u64) -> SimDisk {
-        let world = self.world();
-        let mut then = world.found.clone();
-        world.actions[..moment].iter().for_each(|action| then.perform(action));
-        SimDisk::found_as(then.crash(policy, &mut Rng::new(seed)))
+        self.moments().nth(moment).expect("there was this moment").crash(policy, seed)
+    }
+
+    /// Every moment so far, from before the first action to after the last: to crash at each of
+    /// them, this is faster than [`crash_at`](SimDisk::crash_at).
+    pub fn moments(&self) -> impl Iterator<Item = Moment> + use<> {
+        let (mut state, actions) = {
+            let world = self.world();
+            (world.found.clone(), world.actions.clone())
+        };
+        (0..=actions.len()).map(move |number| {
+            if let Some(last) = number.checked_sub(1) {
+                state.perform(&actions[last]);
+            }
+            Moment { number, state: state.clone() }
+        })
+    }
+}
+
+impl Moment {
+    /// The disk as it is found if the power went then.
+    pub fn crash(&self, policy: Policy, seed: u64) -> SimDisk {
+        SimDisk::found_as(self.state.crash(policy, &mut Rng::new(seed)))
     }
 }
 
