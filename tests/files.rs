@@ -463,11 +463,12 @@ fn memory_has_no_maps() {
 
 #[test]
 fn a_large_array_of_zeros_can_be_had_and_changed_anywhere() {
-    let slots = Slots::zeroed(1 << 27);
+    let slots = Slots::zeroed(1 << 27).unwrap();
 
     slots[(1 << 27) - 1].store(1, Relaxed);
 
     assert_eq!(slots.len(), 1 << 27);
     assert_eq!((slots[0].load(Relaxed), slots[(1 << 27) - 1].load(Relaxed)), (0, 1));
-    assert!(Slots::zeroed(0).is_empty());
+    assert!(Slots::zeroed(0).unwrap().is_empty());
+    assert!(Slots::zeroed(usize::MAX).is_none(), "no machine has room for that");
 }

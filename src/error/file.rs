@@ -160,3 +160,10 @@ pub struct InDoubt {
     /// Where its part stands.
     pub offset: u64,
 }
+
+impl InDoubt {
+    /// `path` holds a part of `gtid` at `offset`, and no outcome.
+    pub fn new(path: impl Into<PathBuf>, gtid: GlobalId, offset: u64) -> InDoubt {
+        InDoubt { path: path.into(), gtid, offset }
+    }
+}

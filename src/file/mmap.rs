@@ -118,25 +118,26 @@ impl Slots {
         Some(Slots { memory: Memory::Mapped(memory), count })
     }
 
-    /// `count` zeros, of which only the pages that are touched cost memory.
+    /// `count` zeros, of which only the pages that are touched cost memory; `None` where the
+    /// system has no room for them.
     ///
-    /// Where the system maps nothing, they stand on the heap.
-    ///
-    /// # Panics
-    /// As any allocation, where the address space has no room for them.
-    pub fn zeroed(count: usize) -> Slots {
+    /// Where it maps nothing, they stand on the heap.
+    pub fn zeroed(count: usize) -> Option<Slots> {
         let mapped = count.checked_mul(WIDTH).and_then(|length| MmapMut::map_anon(length).ok());
         let aligned = mapped.filter(|memory| memory.as_ptr().cast::<AtomicU64>().is_aligned());
-        let memory = aligned.map_or_else(|| Memory::Heap(heap_zeros(count)), Memory::Mapped);
-        Slots { memory, count }
+        let memory = match aligned {
+            Some(memory) => Memory::Mapped(memory),
+            None => Memory::Heap(heap_zeros(count)?),
+        };
+        Some(Slots { memory, count })
     }
 }
 
-/// Zeros from the allocator, which gets large ones from the system untouched.
-fn heap_zeros(count: usize) -> Box<[AtomicU64]> {
-    let zeros = Box::<[AtomicU64]>::new_zeroed_slice(count);
-    // SAFETY: an AtomicU64 has the bit validity of a u64, and eight zero bytes are the u64 zero.
-    unsafe { zeros.assume_init() }
+fn heap_zeros(count: usize) -> Option<Box<[AtomicU64]>> {
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(count).ok()?;
+    zeros.resize_with(count, AtomicU64::default);
+    Some(zeros.into_boxed_slice())
 }
 
 impl Deref for Slots {
