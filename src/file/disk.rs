@@ -25,9 +25,9 @@ use tempfile::TempPath;
 
 /// A `DiskDirectory` is a directory of the file system. It exists on Unix only.
 ///
-/// Symlinks are followed when an existing file is opened, and never when one is created. What is no
-/// regular file is noticed before it is opened; only a FIFO that somebody puts under the name at that
-/// very moment can still block.
+/// Symlinks are followed when an existing file is opened, and never when one is created. What is
+/// no regular file is noticed before it is opened; only a FIFO that somebody puts under the name
+/// at that very moment can still block.
 ///
 /// ```
 /// use perennial::file::{Access, Directory, DiskDirectory};
