@@ -8,6 +8,8 @@ pub mod format;
 pub mod file;
 pub mod storage;
 pub mod transaction;
+mod object;
 
 pub use error::{Error, Result};
 pub use id::{DatabaseId, GlobalId, Oid, Tid};
+pub use object::{Persistent, Ref, codec, decode_as, shape};

@@ -1,8 +1,12 @@
 //! Every test of the library, in one binary: it links once. tests/tidy.rs checks that no file is
 //! forgotten here.
+#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+mod support;
+
+mod codec;
 mod files;
+mod shapes;
 mod simulated_disk;
 mod storage_laws;
-mod support;
 mod tidy;
