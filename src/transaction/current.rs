@@ -1,7 +1,10 @@
 //! What work can do with the transaction it runs in: [`Current`].
 //!
 //! The guard derefs to it, `TransactionManager::current` gives it out, and connections pass it on.
-//! It adds to the transaction, and cannot end it.
+//! It adds to the transaction; ending it is left to the guard and the manager.
+//!
+//! # Invariants
+//! - What is refused changes nothing, and is dropped after the lock is let go.
 
 use super::contain::discard;
 use super::data_manager::{DataManager, Info};

@@ -24,15 +24,15 @@ use std::sync::Arc;
 /// and leaves; it may join again. Dropping the savepoint lets go of what it remembers.
 ///
 /// ```
-/// # use perennial::transaction::TransactionManager;
+/// # use perennial::{Error, transaction::TransactionManager};
 /// let manager = TransactionManager::new();
 /// let mut transaction = manager.begin()?;
 /// let here = transaction.savepoint()?;
-/// transaction.before_commit(|| panic!("not after the rollback"))?;
+/// transaction.before_commit(|| Err(Error::other("not after the rollback")))?;
 /// here.rollback()?;
 /// transaction.commit()?;
 /// assert!(!here.can_rollback());
-/// # Ok::<(), perennial::Error>(())
+/// # Ok::<(), Error>(())
 /// ```
 #[must_use = "a savepoint is released when it is dropped"]
 pub struct Savepoint {

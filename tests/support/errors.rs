@@ -12,8 +12,7 @@ pub fn logged_errors(code: impl FnOnce()) -> Vec<String> {
     let collector = Collector::default();
     let lines = collector.0.clone();
     tracing::subscriber::with_default(collector, code);
-    let lines = lines.lock().clone();
-    lines
+    std::mem::take(&mut *lines.lock())
 }
 
 #[derive(Default)]
