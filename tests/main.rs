@@ -5,6 +5,7 @@
 mod support;
 
 mod hooks;
+mod retries;
 mod savepoints;
 mod transaction_model;
 mod transactions;

@@ -289,6 +289,28 @@ fn what_a_savepoint_remembers_is_dropped_with_it() {
     assert_eq!(a.memories(), 0);
 }
 
+/// S11: what is kept for a savepoint does not grow with the number of savepoints.
+#[test]
+fn ten_thousand_savepoints_leave_nothing_behind() {
+    let (manager, mut transaction, a, ..) = idle();
+    a.set(&manager, 0).unwrap();
+    let points: Vec<_> = (1..=10_000)
+        .map(|value| {
+            let point = transaction.savepoint().unwrap();
+            a.set(&manager, value).unwrap();
+            point
+        })
+        .collect();
+
+    points[5000].rollback().unwrap();
+    assert_eq!((a.value(), a.memories()), (5000, 5001));
+    drop(points);
+
+    assert_eq!(a.memories(), 0);
+    transaction.commit().unwrap();
+    assert_eq!(transaction.action_log().len(), 1, "savepoints that succeed are not logged");
+}
+
 /// T10, H1: a hook may take savepoints as other work may.
 #[test]
 fn a_before_commit_hook_may_use_savepoints() {

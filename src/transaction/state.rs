@@ -18,6 +18,7 @@ use super::savepoint::Point;
 use crate::error::{Error, FailedTransaction, Result};
 use crate::id::GlobalId;
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::BTreeMap;
 
 /// A transaction's number among those of its manager, its name, its history and its work.
 pub(super) struct State {
@@ -42,8 +43,8 @@ pub(super) struct Work {
     pub(super) seats: Vec<Seat>,
     /// In the order of their sort keys.
     pub(super) members: Vec<Member>,
-    /// The savepoints that can be rolled back to, oldest first.
-    pub(super) points: Vec<Point>,
+    /// The savepoints that can be rolled back to, by number: the oldest first.
+    pub(super) points: BTreeMap<u64, Point>,
     pub(super) next_point: u64,
 }
 
@@ -83,7 +84,7 @@ impl State {
             completing: false,
             seats: Vec::new(),
             members: Vec::new(),
-            points: Vec::new(),
+            points: BTreeMap::new(),
             next_point: 0,
         };
         State { number, id, log: Log::new(id), work: Mutex::new(work) }
