@@ -6,7 +6,12 @@ mod support;
 
 mod codec;
 mod files;
+mod hooks;
+mod retries;
+mod savepoints;
 mod shapes;
 mod simulated_disk;
 mod storage_laws;
 mod tidy;
+mod transaction_model;
+mod transactions;

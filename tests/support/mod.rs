@@ -1,5 +1,7 @@
 //! What tests share.
 
+pub mod errors;
+pub mod managers;
 pub mod platter;
 pub mod rng;
 pub mod sim;
