@@ -145,6 +145,7 @@ proptest! {
         let back: Everything = decode(&bytes)?;
 
         prop_assert_eq!(&back, &value);
+        prop_assert_eq!(encoded(&back).0, bytes, "C4: what did not change encodes the same");
         prop_assert_eq!(references, oids_of(&value).into_iter().collect::<Vec<_>>());
         check(&value)?;
     }
@@ -373,6 +374,22 @@ impl Serialize for Liar {
 #[test]
 fn a_sequence_of_another_length_than_announced_is_refused() {
     assert!(refusal(encode(&Liar)).contains("announced 3 parts and gave 2"));
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Chain {
+    End,
+    Link(Box<Chain>),
+}
+
+// A variant without content is a level too: when reading, it is not known to be one yet.
+#[test]
+fn what_can_be_written_nests_no_deeper_than_what_can_be_read() {
+    let chain = |levels| (1..levels).fold(Chain::End, |inner, _| Chain::Link(Box::new(inner)));
+
+    check(&chain(MAX_DEPTH)).expect("the deepest chain survives");
+
+    assert!(refusal(encode(&chain(MAX_DEPTH + 1))).contains("nests deeper"));
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -77,10 +77,10 @@ impl<'de> Decoder<'de> {
     fn length(&mut self) -> Result<usize, Fault> {
         let length: usize = self.take()?;
         let left = self.left();
-        match length <= left.saturating_add(MAX_EMPTY - self.empty) {
-            true => Ok(length),
-            false => Err(Fault::new(format!("{length} elements in the {left} bytes left"))),
+        if length > left.saturating_add(MAX_EMPTY - self.empty) {
+            return Err(Fault::new(format!("{length} elements in the {left} bytes left")));
         }
+        Ok(length)
     }
 
     /// What `read` reads, one level deeper.
