@@ -412,6 +412,29 @@ fn nesting_is_bounded_in_both_directions() {
     assert!(refusal(decode::<Deep>(&vec![1; 1 << 20])).contains("nests deeper"));
 }
 
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Roomy {
+    numbers: [[u64; 32]; 4],
+    texts: [String; 24],
+    inner: Vec<Roomy>,
+}
+
+// Frames may be large, too: too deep a value of a large type is an error and no overflow of the
+// stack, in a thread of the usual 2 MiB.
+#[test]
+fn a_deep_value_of_a_large_type_does_not_overflow_the_stack() {
+    let inside = |inner| Roomy { inner: vec![inner], ..Roomy::default() };
+    let deepest = (1..MAX_DEPTH / 2 - 1).fold(Roomy::default(), |inner, _| inside(inner));
+    let (bytes, _) = encoded(&deepest);
+
+    let thread = std::thread::Builder::new().stack_size(2 << 20);
+    let read = thread.spawn(move || decode::<Roomy>(&bytes)).expect("a thread").join();
+
+    if let Err(error) = read.expect("no panic") {
+        assert!(error.to_string().contains("of stack to read"), "{error}");
+    }
+}
+
 #[test]
 fn a_length_beyond_the_bytes_is_refused_before_anything_is_allocated() {
     let mut hostile = encoded(&(1u64 << 60)).0;
