@@ -4,6 +4,7 @@
 
 mod support;
 
+mod flushes;
 mod hooks;
 mod retries;
 mod savepoints;

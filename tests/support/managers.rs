@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use perennial::error::Conflict;
 use perennial::transaction::{
-    DataManager, Decision, Info, ManagerId, Phase, Prepared, Saved, TransactionManager,
+    DataManager, Decision, Info, ManagerId, Phase, Prepared, Saved, Transaction, TransactionManager,
 };
 use perennial::{DatabaseId, Error, Oid, Result, Tid};
 use std::collections::HashMap;
@@ -25,6 +25,17 @@ impl Journal {
     }
 }
 
+/// A manager with a transaction in which the cells `a`, `b`, … were set to 1.
+pub fn working<const N: usize>(names: [&str; N]) -> (Transaction, [Cell; N], Journal) {
+    let (manager, journal) = (TransactionManager::new(), Journal::default());
+    let transaction = manager.begin().unwrap();
+    let cells = names.map(|name| Cell::new(name, &journal));
+    for cell in &cells {
+        cell.set(&manager, 1).unwrap();
+    }
+    (transaction, cells, journal)
+}
+
 /// How a phase goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -43,6 +54,7 @@ pub struct Cell {
     decides: Option<DatabaseId>,
     savepoints: bool,
     recovers: bool,
+    stubborn: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -73,6 +85,7 @@ impl Cell {
             decides: None,
             savepoints: true,
             recovers: false,
+            stubborn: false,
             state: Arc::default(),
         }
     }
@@ -84,6 +97,11 @@ impl Cell {
 
     pub fn recovering(self) -> Cell {
         Cell { recovers: true, ..self }
+    }
+
+    /// It calls every error retryable.
+    pub fn stubborn(self) -> Cell {
+        Cell { stubborn: true, ..self }
     }
 
     pub fn without_savepoints(self) -> Cell {
@@ -227,6 +245,13 @@ impl DataManager for Handle {
         let value = state.pending;
         drop(state);
         Ok(Box::new(Memory { cell: self.0.clone(), value }))
+    }
+
+    fn is_retryable(&self, error: &Error) -> bool {
+        if self.0.stubborn {
+            self.0.journal.say(format!("{} is asked: {error}", self.0.name));
+        }
+        self.0.stubborn || error.is_retryable()
     }
 
     fn before_retry(&self, error: &Error) -> Option<Box<dyn FnOnce() + Send>> {
