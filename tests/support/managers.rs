@@ -66,6 +66,7 @@ struct State {
     on_flush: Option<Box<dyn FnMut() -> bool + Send>>,
     waits: usize,
     memories: usize,
+    forgotten: Vec<usize>,
     last: Seen,
 }
 
@@ -157,7 +158,13 @@ impl Cell {
 
     /// How many savepoints this manager remembers.
     pub fn memories(&self) -> usize {
-        self.state.lock().memories
+        let state = self.state.lock();
+        state.memories - state.forgotten.len()
+    }
+
+    /// Those that it remembers no longer, by number, in the order in which they were dropped.
+    pub fn forgotten(&self) -> Vec<usize> {
+        self.state.lock().forgotten.clone()
     }
 
     fn called(&self, phase: Phase) -> Result<()> {
@@ -190,7 +197,7 @@ impl Cell {
         if let Some(value) = state.pending.take() {
             state.committed = value;
         }
-        self.decides.map(|_| Tid::new(7))
+        self.decides.map(|database| Tid::new(database.bytes()[0].into()))
     }
 }
 
@@ -242,9 +249,8 @@ impl DataManager for Handle {
         self.0.called(Phase::Savepoint)?;
         let mut state = self.0.state.lock();
         state.memories += 1;
-        let value = state.pending;
-        drop(state);
-        Ok(Box::new(Memory { cell: self.0.clone(), value }))
+        let (value, number) = (state.pending, state.memories);
+        Ok(Box::new(Memory { cell: self.0.clone(), value, number }))
     }
 
     fn is_retryable(&self, error: &Error) -> bool {
@@ -286,6 +292,7 @@ impl Prepared for Promise {
 struct Memory {
     cell: Cell,
     value: Option<i64>,
+    number: usize,
 }
 
 impl Saved for Memory {
@@ -298,6 +305,6 @@ impl Saved for Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.cell.state.lock().memories -= 1;
+        self.cell.state.lock().forgotten.push(self.number);
     }
 }
