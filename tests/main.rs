@@ -6,6 +6,7 @@ mod support;
 
 mod codec;
 mod files;
+mod flushes;
 mod hooks;
 mod retries;
 mod savepoints;
