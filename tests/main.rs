@@ -4,13 +4,20 @@
 
 mod support;
 
+mod codec;
 mod conflicts;
+mod files;
+mod flushes;
 mod hooks;
 mod object_cache;
 mod object_savepoints;
 mod objects;
+mod retries;
 mod savepoints;
 mod schemas;
+mod shapes;
+mod simulated_disk;
 mod storage_laws;
+mod tidy;
 mod transaction_model;
 mod transactions;

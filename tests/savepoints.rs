@@ -272,6 +272,19 @@ fn a_late_joiner_that_fails_to_abort_fails_the_transaction() {
     assert_eq!(journal.take(), ["a abort", "b abort"]);
 }
 
+/// S2: so that managers can keep them on a stack.
+#[test]
+fn a_rollback_drops_later_savepoints_newest_first() {
+    let (manager, mut transaction, a, ..) = idle();
+    a.set(&manager, 1).unwrap();
+    let points = [(); 4].map(|()| transaction.savepoint().unwrap());
+
+    points[1].rollback().unwrap();
+    assert_eq!(a.forgotten(), [4, 3]);
+    transaction.abort().unwrap();
+    assert_eq!(a.forgotten(), [4, 3, 2, 1]);
+}
+
 /// What a manager gave for a savepoint goes when the savepoint does, and when it became invalid.
 #[test]
 fn what_a_savepoint_remembers_is_dropped_with_it() {
@@ -287,6 +300,28 @@ fn what_a_savepoint_remembers_is_dropped_with_it() {
     drop(third);
     transaction.commit().unwrap();
     assert_eq!(a.memories(), 0);
+}
+
+/// S11: what is kept for a savepoint does not grow with the number of savepoints.
+#[test]
+fn ten_thousand_savepoints_leave_nothing_behind() {
+    let (manager, mut transaction, a, ..) = idle();
+    a.set(&manager, 0).unwrap();
+    let points: Vec<_> = (1..=10_000)
+        .map(|value| {
+            let point = transaction.savepoint().unwrap();
+            a.set(&manager, value).unwrap();
+            point
+        })
+        .collect();
+
+    points[5000].rollback().unwrap();
+    assert_eq!((a.value(), a.memories()), (5000, 5001));
+    drop(points);
+
+    assert_eq!(a.memories(), 0);
+    transaction.commit().unwrap();
+    assert_eq!(transaction.action_log().len(), 1, "savepoints that succeed are not logged");
 }
 
 /// T10, H1: a hook may take savepoints as other work may.

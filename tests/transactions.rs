@@ -1,25 +1,12 @@
 //! Laws of transactions and data managers.
 
-use crate::support::managers::{Cell, Fault, Journal};
+use crate::support::managers::{Cell, Fault, Journal, working};
 use perennial::transaction::{
-    Current, DataManager, Outcome, Phase, RetryPolicy, Status, Synchronizer, Transaction,
-    TransactionManager,
+    Current, DataManager, Epoch, Info, ManagerId, Outcome, Phase, Prepared, Saved, Savepoint,
+    Status, Synchronizer, Transaction, TransactionManager,
 };
-use perennial::{Error, Tid};
+use perennial::{Error, Result, Tid};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
-
-/// A manager with a transaction in which the cells `a`, `b`, … were set to 1.
-fn working<const N: usize>(names: [&str; N]) -> (Transaction, [Cell; N], Journal) {
-    let (manager, journal) = (TransactionManager::new(), Journal::default());
-    let transaction = manager.begin().unwrap();
-    let cells = names.map(|name| Cell::new(name, &journal));
-    for cell in &cells {
-        cell.set(&manager, 1).unwrap();
-    }
-    (transaction, cells, journal)
-}
 
 /// T1
 #[test]
@@ -85,7 +72,7 @@ fn the_smallest_database_decides_and_knows_for_whom() {
 
     let calls = ["a prepare", "c prepare", "b commit alone", "a finish", "c finish"];
     assert_eq!(journal.take(), calls);
-    assert_eq!(report.tid, Some(Tid::new(7)));
+    assert_eq!(report.tid, Some(Tid::new(3)), "the one of the database that decided");
     let decision = cells[1].seen().decision.unwrap();
     assert_eq!(decision.gtid, transaction.id());
     let names: Vec<_> = decision.participants.iter().map(|who| who.name.as_str()).collect();
@@ -361,206 +348,6 @@ fn metadata_beyond_the_limits_are_refused_and_change_nothing() {
     assert_eq!(a.committed(), 1);
 }
 
-fn impatient(tries: u32) -> RetryPolicy {
-    RetryPolicy::new(tries).backoff(Duration::ZERO, Duration::ZERO)
-}
-
-/// T13
-#[test]
-fn a_retryable_error_at_commit_starts_a_new_transaction() {
-    let (manager, journal) = (TransactionManager::new(), Journal::default());
-    let a = Cell::new("a", &journal);
-    let retries = Arc::new(AtomicU32::new(0));
-    let seen = retries.clone();
-    let policy = impatient(5).on_retry(move |retry| {
-        assert!(retry.cause.contains("conflict on object 1"), "{}", retry.cause);
-        seen.store(retry.failed, Ordering::Relaxed);
-    });
-    a.break_at(Phase::CommitAlone, Fault::Conflict);
-    let mut ids = Vec::new();
-
-    let result = manager.run(&policy, |current| {
-        ids.push(current.id());
-        if ids.len() == 3 {
-            a.mend();
-        }
-        a.set(&manager, 4)
-    });
-
-    result.unwrap();
-    ids.dedup();
-    assert_eq!((ids.len(), retries.load(Ordering::Relaxed), a.waits()), (3, 2, 2));
-    assert_eq!((a.committed(), manager.status()), (4, Status::Idle));
-}
-
-/// T13
-#[test]
-fn tries_are_counted_and_the_last_error_surfaces() {
-    let (manager, journal) = (TransactionManager::new(), Journal::default());
-    let a = Cell::new("a", &journal);
-    a.break_at(Phase::CommitAlone, Fault::Conflict);
-    let mut tries = 0;
-
-    let result = manager.run(&impatient(3), |_| {
-        tries += 1;
-        a.set(&manager, 4)
-    });
-
-    assert!(matches!(result, Err(Error::Conflict(_))));
-    assert_eq!((tries, a.waits()), (3, 2), "nobody waits after the last try");
-    let none = manager.run(&impatient(0), |_| Ok(tries += 1));
-    assert!(matches!(none, Err(Error::InvalidArgument(_))));
-    assert_eq!(tries, 3);
-}
-
-/// T13
-#[test]
-fn an_error_that_is_not_retryable_surfaces_at_once() {
-    for fault in [Fault::Error, Fault::Unknown] {
-        let (manager, journal) = (TransactionManager::new(), Journal::default());
-        let a = Cell::new("a", &journal);
-        a.break_at(Phase::CommitAlone, fault);
-        let mut tries = 0;
-
-        let result = manager.run(&impatient(3), |_| {
-            tries += 1;
-            a.set(&manager, 4)
-        });
-
-        assert_eq!((result.is_err(), tries, manager.status()), (true, 1, Status::Idle));
-    }
-}
-
-/// T13: the transaction is asked, whatever error its work makes of it.
-#[test]
-fn work_may_hide_the_error_and_is_tried_again() {
-    #[derive(Debug)]
-    struct Mine;
-    impl From<Error> for Mine {
-        fn from(_: Error) -> Mine {
-            Mine
-        }
-    }
-    let (manager, journal) = (TransactionManager::new(), Journal::default());
-    let a = Cell::new("a", &journal);
-    let conflict = || perennial::error::Conflict::new(perennial::Oid::ROOT, Tid::ZERO, Tid::MAX);
-    let mut tries = 0;
-
-    let result = manager.try_run(&impatient(3), |current| {
-        tries += 1;
-        a.set(&manager, tries)?;
-        match tries {
-            1 => {
-                current.fail(&conflict().into());
-                Err(Mine)
-            }
-            2 => {
-                current.fail(&conflict().into());
-                Ok(()) // forgotten: the commit remembers
-            }
-            _ => Ok(()),
-        }
-    });
-
-    result.unwrap();
-    assert_eq!((tries, a.committed()), (3, 3));
-    let plain = manager.try_run(&impatient(3), |_| Err::<(), _>(Mine));
-    assert!(plain.is_err());
-}
-
-/// T13: an error of the work itself counts in the same way.
-#[test]
-fn a_retryable_error_in_the_work_is_retried() {
-    let manager = TransactionManager::new();
-    let mut tries = 0;
-
-    let result = manager.run(&impatient(2), |_| {
-        tries += 1;
-        Err::<(), _>(
-            perennial::error::Conflict::new(perennial::Oid::ROOT, Tid::ZERO, Tid::MAX).into(),
-        )
-    });
-
-    assert!(matches!(result, Err(Error::Conflict(_))));
-    assert_eq!(tries, 2);
-}
-
-/// T13
-#[test]
-fn a_panic_in_the_work_aborts_and_goes_on() {
-    let (manager, journal) = (TransactionManager::new(), Journal::default());
-    let a = Cell::new("a", &journal);
-
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        manager.run(&impatient(3), |_| -> perennial::Result<()> {
-            a.set(&manager, 1)?;
-            panic!("out of my mind")
-        })
-    }));
-
-    assert!(caught.is_err());
-    assert_eq!(journal.take(), ["a abort"]);
-    assert_eq!((manager.status(), a.value()), (Status::Idle, 0));
-}
-
-/// T13: one flow of control has one transaction.
-#[test]
-fn running_inside_a_transaction_is_an_error() {
-    let manager = TransactionManager::new();
-
-    let result = manager.run(&impatient(3), |_| manager.run(&impatient(3), |_| Ok(())));
-
-    assert!(matches!(result, Err(Error::AlreadyInTransaction("begin"))));
-}
-
-/// T14
-#[test]
-fn a_manager_changed_in_a_flush_is_flushed_before_anybody_prepares() {
-    let (mut transaction, [a, z], journal) = working(["a", "z"]);
-    let manager = transaction.manager().clone();
-    let late = Cell::new("k", &journal);
-    let (other, mut rest) = (late.clone(), 1);
-    z.on_flush(move || {
-        let pending = std::mem::take(&mut rest);
-        pending > 0 && other.set(&manager, 9).is_ok()
-    });
-    a.on_flush(|| false);
-
-    transaction.commit().unwrap();
-
-    let flushes = ["a flush", "z flush", "a flush", "z flush"];
-    let phases = ["a prepare", "k prepare", "z commit alone", "a finish", "k finish"];
-    assert_eq!(journal.take(), [&flushes[..], &phases[..]].concat());
-    assert_eq!(late.committed(), 9);
-}
-
-/// T14
-#[test]
-fn flushes_that_never_settle_end_in_an_error() {
-    let (mut transaction, [a], journal) = working(["a"]);
-    a.on_flush(|| true);
-
-    let error = transaction.commit().unwrap_err();
-
-    assert!(error.to_string().contains("flush 100"), "{error}");
-    let calls = journal.take();
-    assert_eq!((calls.len(), calls.last().unwrap().as_str()), (101, "a abort"));
-}
-
-/// T14
-#[test]
-fn a_flush_that_fails_fails_the_commit() {
-    let (mut transaction, [a, _b], journal) = working(["a", "b"]);
-    a.on_flush(|| true);
-    a.break_at(Phase::Flush, Fault::Panic);
-
-    let error = transaction.commit().unwrap_err();
-
-    assert!(matches!(error, Error::Panicked(_)), "{error}");
-    assert_eq!(journal.take(), ["a flush", "a abort", "b abort"]);
-    assert_eq!(transaction.status(), Status::Failed);
-}
-
 /// T15
 #[test]
 fn a_single_manager_commits_in_one_phase() {
@@ -690,4 +477,77 @@ fn joining_while_the_transaction_ends_is_refused() {
 
     assert_eq!(journal.take(), ["a abort"]);
     assert!(late.handle().abort().is_err());
+}
+
+#[test]
+fn handles_move_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<TransactionManager>();
+    shared::<Current>();
+    shared::<Epoch>();
+    shared::<Transaction>();
+    shared::<Savepoint>();
+}
+
+/// What is dropped, be it refused, rolled back or over, is dropped when nothing is locked: here it
+/// asks the transaction how it stands, and would wait for ever.
+#[test]
+fn what_is_dropped_may_call_back() {
+    struct Asking(Current, Journal, ManagerId);
+    impl Drop for Asking {
+        fn drop(&mut self) {
+            self.1.say(format!("{:?}", self.0.manager().status()));
+            self.1.say(format!("{:?}", self.0.status()));
+        }
+    }
+    impl Saved for Asking {
+        fn rollback(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+    impl DataManager for Asking {
+        fn identity(&self) -> ManagerId {
+            self.2
+        }
+        fn sort_key(&self) -> String {
+            "asking".into()
+        }
+        fn prepare(&mut self, _: &Info) -> Result<Box<dyn Prepared>> {
+            Err(Error::other("not today"))
+        }
+        fn abort(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn savepoint(&mut self) -> Result<Box<dyn Saved>> {
+            Ok(Box::new(Asking(self.0.clone(), self.1.clone(), self.2)))
+        }
+    }
+    let (mut transaction, [], journal) = working([]);
+    let (current, id) = (transaction.clone(), ManagerId::new());
+    let asking = || Asking(current.clone(), journal.clone(), id);
+    let hook = |asking: Asking| move || drop(asking);
+    let dropped = |count: usize| assert_eq!(journal.take().len(), 2 * count);
+
+    let start = transaction.savepoint().unwrap();
+    transaction.join(asking()).unwrap();
+    transaction.join(asking()).unwrap_err();
+    dropped(1);
+    transaction.before_commit(hook(asking())).unwrap();
+    transaction.on_abort(hook(asking())).unwrap();
+    drop(transaction.savepoint().unwrap());
+    dropped(1);
+    let later = transaction.savepoint().unwrap();
+    start.rollback().unwrap();
+    dropped(4);
+    transaction.join(asking()).unwrap();
+    transaction.before_commit(|| Err(Error::other("fails"))).unwrap();
+    transaction.before_commit(hook(asking())).unwrap();
+    transaction.on_abort(hook(asking())).unwrap();
+    transaction.commit().unwrap_err();
+    dropped(3);
+    transaction.on_end(|_| drop(later)).unwrap_err();
+    transaction.on_abort(hook(asking())).unwrap_err();
+    transaction.join(asking()).unwrap_err();
+    transaction.abort().unwrap();
+    dropped(2);
 }

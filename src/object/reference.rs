@@ -133,7 +133,7 @@ pub(crate) fn take_last() -> Option<(Oid, u32)> {
 impl<T> Serialize for Ref<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let count = TRAIL.get().count.wrapping_add(1);
-        TRAIL.set(Trail { count, last: Some((self.oid, self.tag)) });
+        TRAIL.set(Trail { count, last: Some((self.oid(), self.tag())) });
         serializer.serialize_newtype_struct(NAME, &self.oid.number())
     }
 }

@@ -1,7 +1,10 @@
 //! Foreign code run so that its panics are errors.
 //!
-//! Everything in this room that calls a manager, a hook or a synchronizer goes through here. A
-//! panic that escaped would leave a transaction half ended, with nobody to end it.
+//! Everything in this room that calls a manager, a hook or a synchronizer goes through here, so
+//! that its panics become errors.
+//!
+//! # Invariants
+//! - No panic escapes: it would leave a transaction half ended, with nobody to end it.
 
 use crate::error::{Error, Result};
 use std::any::Any;

@@ -1,9 +1,11 @@
 //! What work can do with the transaction it runs in: [`Current`].
 //!
 //! The guard derefs to it, `TransactionManager::current` gives it out, and connections pass it on.
-//! It adds to the transaction, and cannot end it.
+//! It adds to the transaction; ending it is left to the guard and the manager.
+//!
+//! # Invariants
+//! - What is refused changes nothing, and is dropped after the lock is let go.
 
-use super::contain::discard;
 use super::data_manager::{DataManager, Info};
 use super::hooks::{BeforeHook, EndHook, HookResult, When};
 use super::log::Action;
@@ -133,12 +135,7 @@ impl Current {
     pub fn fail(&self, error: &Error) {
         let Ok((members, stage)) = self.state.lock().take_members("fail") else { return };
         let cause = Cause::new(error, members.iter());
-        let spare = {
-            let mut work = self.state.lock();
-            work.return_members(members, stage);
-            work.fail(cause)
-        };
-        discard(spare);
+        self.state.fail(members, stage, cause);
     }
 }
 

@@ -102,7 +102,8 @@ pub trait DataManager: Send {
     }
 }
 
-/// The state of one manager at a savepoint. Dropped when the savepoint can no longer be used.
+/// The state of one manager at a savepoint. Dropped when the savepoint can no longer be used:
+/// those that a rollback makes invalid before it, newest first; others in any order.
 pub trait Saved: Send {
     /// Returns the manager to the state it had; may be called again later.
     ///

@@ -22,6 +22,7 @@ use super::savepoint::Point;
 use super::state::{Cause, Stage, Work};
 use crate::error::{Error, Result};
 use crate::id::Tid;
+use std::collections::BTreeMap;
 
 /// How often the managers may be asked to flush before one commit.
 const FLUSH_ROUNDS: usize = 100;
@@ -38,7 +39,7 @@ impl Current {
         }
         let gathered = self.gather();
         let Parts { members, points, info } = Parts::take(&mut self.state.lock());
-        points.into_iter().rev().for_each(discard);
+        points.into_values().rev().for_each(discard);
         let log = &self.state.log;
         let verdict = match gathered {
             Ok(()) => phases::commit(members, &info, log),
@@ -68,14 +69,12 @@ impl Current {
         if !completing {
             self.manager.tell("the end", |listener| listener.before_completion(self));
         }
-        parts.points.into_iter().rev().for_each(discard);
+        parts.points.into_values().rev().for_each(discard);
         let result = self.abort_members(parts.members);
-        let tried = self.state.lock().outcome.clone();
-        let outcome = tried.clone().unwrap_or(Outcome::Aborted);
+        // After an attempt to commit, its outcome stays, and its hooks have run already.
+        let outcome = self.state.lock().outcome.clone().unwrap_or(Outcome::Aborted);
         self.leave(Stage::Over, &outcome);
-        if tried.is_none() {
-            self.run_hooks(&outcome);
-        }
+        self.run_hooks(&outcome);
         result
     }
 
@@ -168,7 +167,6 @@ impl Current {
             let mut work = self.state.lock();
             work.outcome = Some(outcome.clone());
             work.stage = stage;
-            work.seats.clear();
             work.hooks.take_before()
         };
         discard(late);
@@ -220,7 +218,7 @@ impl Current {
 /// What an ending takes out of the state.
 struct Parts {
     members: Vec<Member>,
-    points: Vec<Point>,
+    points: BTreeMap<u64, Point>,
     info: Info,
 }
 

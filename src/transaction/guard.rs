@@ -1,7 +1,9 @@
 //! The guard of a transaction: [`Transaction`].
 //!
-//! It alone can commit; `ending` says how. Dropped without that, it aborts, so that neither an
-//! early return nor a panic leaves a transaction behind.
+//! It alone can commit; `ending` says how.
+//!
+//! # Invariants
+//! - A guard that is gone leaves no transaction behind, be it by an early return or a panic.
 
 use super::current::Current;
 use super::outcome::Report;

@@ -1,7 +1,10 @@
 //! A data manager that has joined: [`Member`].
 //!
-//! What a manager says of itself is asked once, when it joins, and kept as its [`Seat`], which is
-//! at hand also while a phase has the member.
+//! What a manager says of itself is kept as its [`Seat`], which is at hand also while a phase has
+//! the member.
+//!
+//! # Invariants
+//! - A manager is asked who it is once, when it joins: its place in the order cannot change.
 
 use super::contain::contain;
 use super::data_manager::{DataManager, ManagerId};

@@ -1,4 +1,9 @@
 //! How transactions stand, and how they end: [`Status`], [`Outcome`], [`Report`].
+//!
+//! Words only: `state` derives the status, `phases` decides the outcome, `ending` writes the report.
+//!
+//! # Invariants
+//! - An outcome, once told, does not change: what is unfinished or unknown is settled by recovery.
 
 use super::hooks::HookFailure;
 use crate::id::Tid;

@@ -1,7 +1,7 @@
 //! Places to return to inside a transaction: [`Savepoint`].
 //!
-//! A savepoint is a number; what the managers gave for it lies as a [`Point`] in the transaction's
-//! state, oldest first, so that a rollback and the transaction's end can take away what they make
+//! A savepoint is a number; what the managers gave for it lies under that number in the
+//! transaction's state, so that a rollback and the transaction's end can take away what they make
 //! invalid. Managers see a stack: whatever is later than the point rolled back to is dropped,
 //! newest first, before anybody is rolled back.
 //!
@@ -24,15 +24,15 @@ use std::sync::Arc;
 /// and leaves; it may join again. Dropping the savepoint lets go of what it remembers.
 ///
 /// ```
-/// # use perennial::transaction::TransactionManager;
+/// # use perennial::{Error, transaction::TransactionManager};
 /// let manager = TransactionManager::new();
 /// let mut transaction = manager.begin()?;
 /// let here = transaction.savepoint()?;
-/// transaction.before_commit(|| panic!("not after the rollback"))?;
+/// transaction.before_commit(|| Err(Error::other("not after the rollback")))?;
 /// here.rollback()?;
 /// transaction.commit()?;
 /// assert!(!here.can_rollback());
-/// # Ok::<(), perennial::Error>(())
+/// # Ok::<(), Error>(())
 /// ```
 #[must_use = "a savepoint is released when it is dropped"]
 pub struct Savepoint {
@@ -42,7 +42,6 @@ pub struct Savepoint {
 
 /// What is needed to return to a savepoint.
 pub(super) struct Point {
-    number: u64,
     hooks: u64,
     saved: Vec<Memory>,
 }
@@ -58,17 +57,11 @@ impl Savepoint {
     /// Takes a savepoint; where it is `optimistic`, also of managers that support none.
     pub(super) fn take(state: &Arc<State>, optimistic: bool) -> Result<Savepoint> {
         let (mut members, stage) = state.lock().take_members("take a savepoint")?;
-        let saved = ask(&mut members, &state.log, optimistic);
-        let saved = match saved {
+        let saved = match ask(&mut members, &state.log, optimistic) {
             Ok(saved) => saved,
             Err(error) => {
                 let cause = Cause::new(&error, members.iter());
-                let spare = {
-                    let mut work = state.lock();
-                    work.return_members(members, stage);
-                    work.fail(cause)
-                };
-                discard(spare);
+                state.fail(members, stage, cause);
                 return Err(error);
             }
         };
@@ -76,7 +69,7 @@ impl Savepoint {
         work.return_members(members, stage);
         work.next_point += 1;
         let (number, hooks) = (work.next_point, work.hooks.mark());
-        work.points.push(Point { number, hooks, saved });
+        work.points.insert(number, Point { hooks, saved });
         Ok(Savepoint { state: state.clone(), number })
     }
 
@@ -89,14 +82,14 @@ impl Savepoint {
     pub fn rollback(&self) -> Result<()> {
         let (mut members, stage, mut point, later, hooks) = {
             let mut work = self.state.lock();
-            let place = self.place(&work)?;
+            self.check(&work)?;
             let (members, stage) = work.take_members("roll back to a savepoint")?;
-            let later = work.points.split_off(place + 1);
-            let point = work.points.pop().expect("the point was found in its place just now");
+            let mut later = work.points.split_off(&self.number);
+            let (_, point) = later.pop_first().expect("the check has just found it");
             let hooks = work.hooks.split_off(point.hooks);
             (members, stage, point, later, hooks)
         };
-        later.into_iter().rev().for_each(discard);
+        later.into_values().rev().for_each(discard);
         discard(hooks);
         let mut left = Vec::new();
         let result = point.restore(&mut members, &mut left, &self.state.log);
@@ -105,7 +98,7 @@ impl Savepoint {
             let mut work = self.state.lock();
             left.iter().for_each(|member| work.vacate(member.seat.id));
             work.return_members(members, stage);
-            work.points.push(point);
+            work.points.insert(self.number, point);
             cause.and_then(|cause| work.fail(cause))
         };
         discard((left, spare));
@@ -116,19 +109,18 @@ impl Savepoint {
     /// transaction has not failed, and every manager it covers supports savepoints.
     pub fn can_rollback(&self) -> bool {
         let work = self.state.lock();
-        let point = work.points.iter().find(|point| point.number == self.number);
-        point.is_some_and(|point| point.saved.iter().all(|memory| memory.saved.is_some()))
-            && work.check_points("roll back to a savepoint").is_ok()
+        self.check(&work).is_ok() && work.points[&self.number].is_whole()
     }
 
-    fn place(&self, work: &Work) -> Result<usize> {
+    fn check(&self, work: &Work) -> Result<()> {
         if work.stage == Stage::Over {
             return Err(Error::InvalidSavepoint("its transaction is over"));
         }
         work.check_points("roll back to a savepoint")?;
-        work.points
-            .binary_search_by_key(&self.number, |point| point.number)
-            .map_err(|_| Error::InvalidSavepoint("an earlier one was rolled back to"))
+        if work.points.contains_key(&self.number) {
+            return Ok(());
+        }
+        Err(Error::InvalidSavepoint("an earlier one was rolled back to"))
     }
 }
 
@@ -136,8 +128,7 @@ impl Drop for Savepoint {
     fn drop(&mut self) {
         let released = {
             let mut work = self.state.lock();
-            let place = work.points.binary_search_by_key(&self.number, |point| point.number);
-            place.ok().map(|place| work.points.remove(place))
+            work.points.remove(&self.number)
         };
         discard(released);
     }
@@ -170,6 +161,11 @@ fn ask(members: &mut [Member], log: &Log, optimistic: bool) -> Result<Vec<Memory
 }
 
 impl Point {
+    /// Whether every manager gave something.
+    fn is_whole(&self) -> bool {
+        self.saved.iter().all(|memory| memory.saved.is_some())
+    }
+
     /// Rolls back every member that it covers. The others are aborted and moved to `left`: their
     /// changes are all later than this place, so they must not be in the transaction, and join
     /// again at their next change.

@@ -9,6 +9,7 @@
 //!   still lists them.
 //! - The first cause of failure stays.
 
+use super::contain::discard;
 use super::data_manager::{Info, ManagerId};
 use super::hooks::Hooks;
 use super::log::Log;
@@ -18,6 +19,7 @@ use super::savepoint::Point;
 use crate::error::{Error, FailedTransaction, Result};
 use crate::id::GlobalId;
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::BTreeMap;
 
 /// A transaction's number among those of its manager, its name, its history and its work.
 pub(super) struct State {
@@ -42,8 +44,8 @@ pub(super) struct Work {
     pub(super) seats: Vec<Seat>,
     /// In the order of their sort keys.
     pub(super) members: Vec<Member>,
-    /// The savepoints that can be rolled back to, oldest first.
-    pub(super) points: Vec<Point>,
+    /// The savepoints that can be rolled back to, by number: the oldest first.
+    pub(super) points: BTreeMap<u64, Point>,
     pub(super) next_point: u64,
 }
 
@@ -83,10 +85,20 @@ impl State {
             completing: false,
             seats: Vec::new(),
             members: Vec::new(),
-            points: Vec::new(),
+            points: BTreeMap::new(),
             next_point: 0,
         };
         State { number, id, log: Log::new(id), work: Mutex::new(work) }
+    }
+
+    /// Ends a phase that failed with `cause`, and for which `members` were taken out.
+    pub(super) fn fail(&self, members: Vec<Member>, stage: Stage, cause: Cause) {
+        let spare = {
+            let mut work = self.lock();
+            work.return_members(members, stage);
+            work.fail(cause)
+        };
+        discard(spare);
     }
 
     /// The work, for a moment: no foreign code may run, nor be dropped, before it is let go.

@@ -1,4 +1,9 @@
 //! Those who hear of every transaction of a manager: [`Synchronizer`].
+//!
+//! `manager` keeps and calls them, where it begins a transaction and where `ending` ends one.
+//!
+//! # Invariants
+//! - Of each transaction a synchronizer hears new, before and after once, in this order.
 
 use super::current::Current;
 use super::outcome::Outcome;

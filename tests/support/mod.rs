@@ -3,3 +3,8 @@
 pub mod databases;
 pub mod errors;
 pub mod managers;
+pub mod platter;
+pub mod rng;
+pub mod sim;
+pub mod source;
+pub mod sparse;

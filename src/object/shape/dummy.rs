@@ -13,6 +13,9 @@ use crate::object::reference;
 use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 use std::any::type_name;
 
+// The samples are as good as part of the format: one more of them may reveal what was opaque, and
+// so change the shape of a type that is stored already.
+
 /// Strings that types with a notation of their own may accept.
 const STRINGS: [&str; 12] = [
     "",
