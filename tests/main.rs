@@ -4,8 +4,10 @@
 
 mod support;
 
+mod btree;
 mod codec;
 mod conflicts;
+mod counter;
 mod files;
 mod flushes;
 mod hooks;
@@ -21,3 +23,4 @@ mod storage_laws;
 mod tidy;
 mod transaction_model;
 mod transactions;
+mod tree_set;
