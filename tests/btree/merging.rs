@@ -120,10 +120,10 @@ fn changes_of_different_leaves_merge_whatever_becomes_of_the_leaves() {
     merges(&before, |t| vec![Box::new(insert(t, 1)), Box::new(insert(t, 17))], &after);
     // Both join two leaves, below one parent.
     let before: Vec<u32> = (0..12).collect();
-    let after = [0, 1, 2, 9, 10, 11];
+    let after = [0, 1, 2, 6, 7, 8];
     merges(
         &before,
-        |t| vec![Box::new(remove(t, &[3, 4, 5])), Box::new(remove(t, &[8, 7, 6]))],
+        |t| vec![Box::new(remove(t, &[3, 4, 5])), Box::new(remove(t, &[11, 10, 9]))],
         &after,
     );
 }
