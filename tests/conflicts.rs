@@ -133,6 +133,30 @@ fn a_checked_object_that_changed_conflicts() {
     });
 }
 
+// M4, C4
+#[test]
+fn a_check_holds_though_the_change_turns_out_to_be_none() {
+    everywhere(|db| {
+        for check_first in [false, true] {
+            let (checked, changed) = (stray(db, 1), stray(db, 1));
+            let (mut transaction, conn) = user(db);
+            if check_first {
+                conn.check_current(checked).unwrap();
+            }
+            conn.modify(checked, |_| ()).unwrap();
+            if !check_first {
+                conn.check_current(checked).unwrap();
+            }
+            conn.modify(changed, |a| a.cents = 2).unwrap();
+            db.transact(|conn| conn.modify(checked, |a| a.cents = 2)).unwrap();
+
+            let error = transaction.commit().unwrap_err();
+
+            assert!(matches!(&error, Error::Conflict(c) if c.read), "{error}");
+        }
+    });
+}
+
 // M4
 #[test]
 fn a_check_ends_with_its_transaction_and_stores_nothing() {

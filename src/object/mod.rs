@@ -23,11 +23,11 @@ mod persistent;
 mod pinned;
 mod reference;
 mod roots;
-mod schema;
-mod session;
 pub mod shape;
 mod turn;
+mod types;
 mod view;
+mod watch;
 mod writes;
 
 pub use codec::decode_as;
