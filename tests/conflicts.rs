@@ -496,7 +496,7 @@ fn a_failed_transaction_stays_readable_and_takes_no_change() {
         let account = account(db, 1);
         let manager = TransactionManager::new();
         let conn = db.connect(&manager);
-        let hook = db.connect(&manager);
+        let (hook, reader) = (db.connect(&manager), db.connect(&manager));
         let mut transaction = manager.begin().unwrap();
         conn.modify(account, |a| a.cents = 5).unwrap();
         db.transact(|conn| conn.modify(account, |a| a.cents = 2)).unwrap();
@@ -514,7 +514,9 @@ fn a_failed_transaction_stays_readable_and_takes_no_change() {
 
         let Error::TransactionFailed(failed) = &error else { panic!("{error}") };
         assert!(failed.cause.contains("conflict on object"), "{error}");
-        assert_eq!(conn.get(account).unwrap().cents, 1, "as it was seen before");
+        for conn in [&conn, &reader] {
+            assert_eq!(conn.get(account).unwrap().cents, 1, "as it was at the begin");
+        }
         assert!(matches!(conn.add(Tally(1)), Err(Error::TransactionFailed(_))));
         transaction.abort().unwrap();
         drop(transaction);
