@@ -5,11 +5,16 @@
 mod support;
 
 mod codec;
+mod conflicts;
 mod files;
 mod flushes;
 mod hooks;
+mod object_cache;
+mod object_savepoints;
+mod objects;
 mod retries;
 mod savepoints;
+mod schemas;
 mod shapes;
 mod simulated_disk;
 mod storage_laws;
