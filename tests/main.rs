@@ -2,6 +2,7 @@
 //! forgotten here.
 
 mod files;
+mod format;
 mod simulated_disk;
 mod storage_laws;
 mod support;

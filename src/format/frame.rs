@@ -5,6 +5,8 @@
 //! order in which its parts become known: content, place, chain.
 //!
 //! # Invariants
+//! - A header is read as far as its sum vouches for it: what it says may be of a later version,
+//!   and is then no reason to take the frame for torn.
 //! - Frames start at multiples of 8 and fill their length: header, body, padding, trailer.
 //!
 //! Format: docs/format.md, "Frames".
@@ -316,11 +318,11 @@ impl FrameBuilder {
         &self.records
     }
 
-    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, of `push`")]
     /// Tells the frame where it stands and which transaction it is.
     ///
     /// # Errors
     /// Where it holds more records than a frame can.
+    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, of `push`")]
     pub fn place(&mut self, sums: &Sums, offset: u64, tid: Tid) -> Result<(), Malformed> {
         self.header.record_count =
             u32::try_from(self.records.len()).map_err(|_| "more than 2^32 records in one frame")?;
@@ -333,8 +335,8 @@ impl FrameBuilder {
         Ok(())
     }
 
-    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, of `new`")]
     /// Chains the frame to the one before it and seals it; its sum, for the next one.
+    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, of `new`")]
     pub fn finish(&mut self, sums: &Sums, chain: u64, durable_upto: u64, next_oid: Oid) -> u64 {
         let header = FrameHeader { chain, durable_upto, next_oid, ..self.header };
         self.bytes[..FrameHeader::LEN].copy_from_slice(&header.encode(sums, self.offset));

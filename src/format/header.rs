@@ -114,13 +114,12 @@ impl FileHeader {
         out.try_into().expect("a header has its length by construction")
     }
 
-    #[expect(clippy::indexing_slicing, reason = "the places are constants within the length")]
     /// Both copies, and the zeros up to the first frame.
     pub fn encode_file(&self) -> Vec<u8> {
-        let mut file = vec![0; FIRST_FRAME as usize];
-        let copy = self.encode();
-        for start in [0, HEADER_COPY as usize] {
-            file[start..start + Self::LEN].copy_from_slice(&copy);
+        let mut file = Vec::with_capacity(FIRST_FRAME as usize);
+        for end in [HEADER_COPY, FIRST_FRAME] {
+            file.extend_from_slice(&self.encode());
+            file.resize(end as usize, 0);
         }
         file
     }

@@ -67,11 +67,11 @@ pub struct RecordContent<'a> {
 }
 
 impl RecordHead {
-    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, pushed here")]
     /// Appends a record without its place: the sum's room holds the CRC, the tid's is empty.
     ///
     /// `start` is the record's distance from its frame's start; the content is the type's number,
     /// the references' encoding, and the data.
+    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, pushed here")]
     pub(super) fn encode(
         &self,
         start: u64,
