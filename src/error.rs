@@ -106,6 +106,16 @@ pub enum Error {
     #[error("cannot {0}: a transaction is already active")]
     AlreadyInTransaction(&'static str),
 
+    /// The transaction that was asked is over; another one may be active.
+    #[error("cannot {0}: this transaction is over")]
+    TransactionOver(&'static str),
+
+    /// The transaction is in the middle of something else, from whose inside this was asked.
+    #[error(
+        "cannot {0} while a commit, abort, savepoint or rollback of the transaction is running"
+    )]
+    InProgress(&'static str),
+
     /// An earlier step of this transaction failed: only abort is accepted.
     #[error(transparent)]
     TransactionFailed(Box<FailedTransaction>),

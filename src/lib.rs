@@ -8,6 +8,9 @@ pub mod format;
 pub mod file;
 pub mod storage;
 pub mod transaction;
+mod object;
 
 pub use error::{Error, Result};
 pub use id::{DatabaseId, GlobalId, Oid, Tid};
+pub use object::{Connection, Database, Persistent, Ref, Settings, View, codec, decode_as, shape};
+pub use transaction::TransactionManager;

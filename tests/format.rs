@@ -12,6 +12,7 @@ use crate::support::source::{Source, read};
 use check::complaints;
 use document::Document;
 use perennial::file::{Access, Directory, MemoryDirectory};
+use perennial::shape::{Shape, decode_by_shape};
 use perennial::storage::file::{FileOptions, Mode};
 use perennial::storage::{FileStorage, Load, Storage};
 use perennial::{Oid, Tid};
@@ -180,7 +181,9 @@ fn the_database_of_the_document_opens() {
         let snapshot = storage.snapshot().unwrap();
         let load = |oid| snapshot.load(Oid::new(oid)).unwrap();
         let Load::Found(ann) = load(1) else { panic!("{:?}", load(1)) };
-        assert_eq!(*ann.data, story::data(("ann", 250i64)));
+        let shape = Shape::parse(&story::account().1.shape).unwrap();
+        let value = decode_by_shape(&shape, &ann.data).unwrap();
+        assert_eq!(value.to_string(), "{owner: \"ann\", cents: 250}");
         let Load::Found(card) = load(2) else { panic!("{:?}", load(2)) };
         assert_eq!(card.references.iter().collect::<Result<Vec<_>, _>>(), Ok(vec![Oid::new(1)]));
         assert!(matches!(load(3), Load::Removed(_)));

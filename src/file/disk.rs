@@ -23,7 +23,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempPath;
 
-/// A `DiskDirectory` is a directory of the file system.
+/// A `DiskDirectory` is a directory of the file system. It exists on Unix only.
+///
+/// Symlinks are followed when an existing file is opened, and never when one is created. What is
+/// no regular file is noticed before it is opened; only a FIFO that somebody puts under the name
+/// at that very moment can still block.
 ///
 /// ```
 /// use perennial::file::{Access, Directory, DiskDirectory};

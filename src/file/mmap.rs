@@ -29,6 +29,9 @@ use std::sync::atomic::AtomicU64;
 
 /// A `Map` is a range of a file, for reading; the file may still have to grow into it.
 ///
+/// Another program that writes into a mapped file or cuts it is out of contract: what is read may
+/// then change, or the process is ended by a signal, as it is by a disk that cannot read.
+///
 /// The kernel's read-ahead is left as it is: replaying and packing read in order, and an object
 /// read alone lies mostly in one page.
 pub struct Map {

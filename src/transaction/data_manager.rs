@@ -3,7 +3,8 @@
 //! A [`DataManager`] holds data that change in transactions: a connection to a database, a
 //! directory of files, a mail spool. It *joins* the current transaction at its first change,
 //! before it records that change, and from then on the transaction calls it. It never calls the
-//! transaction from within one of these methods.
+//! transaction from within one of these methods, but for [`flush`](DataManager::flush), from which
+//! it may change, and so make join, other managers.
 //!
 //! One commit is, for a single manager, one call of [`commit_alone`](DataManager::commit_alone).
 //! For several it is two-phase: all but one *prepare*, which is a promise to be able to finish;
@@ -52,15 +53,15 @@ pub trait DataManager: Send {
     ///
     /// # Errors
     /// Abort the transaction; nothing of this manager's may remain, [`abort`](DataManager::abort)
-    /// is called all the same.
+    /// is called all the same. Of a manager that did prepare, [`Prepared::abort`] is called instead.
     fn prepare(&mut self, info: &Info) -> Result<Box<dyn Prepared>>;
 
     /// Commits without a phase one: as the only manager, or, where `decision` is given, as the
     /// one whose success decides for all others, which are prepared.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where nobody can tell whether it happened; every other error means that
-    /// it did not.
+    /// [`Error::Unknown`] where nobody can tell whether it happened: nothing more is called then.
+    /// Every other error means that it did not. A panic says neither, and counts as unknown.
     fn commit_alone(&mut self, info: &Info, decision: Option<&Decision>) -> Result<Option<Tid>> {
         let _ = decision;
         self.prepare(info)?.finish()
@@ -84,12 +85,25 @@ pub trait DataManager: Send {
     }
 
     /// Whether the work that failed with `error` may succeed in a new transaction.
+    ///
+    /// Asked of every manager before the abort, also about the errors of others.
     fn is_retryable(&self, error: &Error) -> bool {
         error.is_retryable()
     }
+
+    /// What must have happened before a retry after `error` makes sense, as something that waits
+    /// for it: that the winner of a conflict is visible, say. It must give up after some time.
+    ///
+    /// Asked of every manager before the abort, where the error is retryable; what it returns is
+    /// run after the abort, and only if there is a next try.
+    fn before_retry(&self, error: &Error) -> Option<Box<dyn FnOnce() + Send>> {
+        let _ = error;
+        None
+    }
 }
 
-/// The state of one manager at a savepoint. Dropped when the savepoint can no longer be used.
+/// The state of one manager at a savepoint. Dropped when the savepoint can no longer be used:
+/// those that a rollback makes invalid before it, newest first; others in any order.
 pub trait Saved: Send {
     /// Returns the manager to the state it had; may be called again later.
     ///

@@ -8,7 +8,10 @@ use perennial::format::{
     FileHeader, FrameHeader, FrameKind, HEADER_COPY, IGNORABLE, INDEX_MAGIC, INDEX_VERSION,
     IndexHeader, MAX_VARINT, PAGE_LEN, PAGE_SLOTS, PAGES_START, Participant, Reader, Record,
 };
+use perennial::shape::Shape;
 use perennial::{DatabaseId, GlobalId, Oid, Tid};
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
 
 /// Where the document and the code differ.
 pub fn complaints(text: &str) -> Vec<String> {
@@ -107,12 +110,13 @@ fn check_table(name: &str, expected: &[(String, String)], rows: &[Row]) -> Vec<S
 
 type Expected = Vec<(String, String)>;
 
-fn tables() -> [(&'static str, Expected); 4] {
+fn tables() -> [(&'static str, Expected); 5] {
     [
         ("constants", constants()),
         ("frame kinds", kinds()),
         ("record flags", flags()),
         ("field tags", tags()),
+        ("shapes", shapes()),
     ]
 }
 
@@ -159,6 +163,53 @@ fn flags() -> Expected {
         (flags(false, false, true), "FAR"),
     ];
     rows.map(|(flag, name)| (flag.to_string(), name.into())).into()
+}
+
+/// Types as they are written in Rust, and their shapes.
+fn shapes() -> Expected {
+    fn row<T: DeserializeOwned + 'static>(rust: &str) -> (String, String) {
+        (rust.to_owned(), Shape::of::<T>("a type of the document").unwrap().to_string())
+    }
+    vec![
+        row::<types::Account>("struct Account { owner: String, cents: i64 }"),
+        row::<types::Price>("struct Price { cents: Cents }"),
+        row::<types::Kind>("enum Kind { A, B(u8), C { x: f32 } }"),
+        row::<types::Tree>("struct Tree { kids: Vec<Tree>, of: Ref<Tree> }"),
+        row::<HashMap<String, Option<u32>>>("HashMap<String, Option<u32>>"),
+    ]
+}
+
+#[expect(dead_code, reason = "only their shapes are of interest")]
+mod types {
+    use perennial::Ref;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    pub struct Account {
+        owner: String,
+        cents: i64,
+    }
+
+    #[derive(Deserialize)]
+    pub struct Price {
+        cents: Cents,
+    }
+
+    #[derive(Deserialize)]
+    struct Cents(i64);
+
+    #[derive(Deserialize)]
+    pub enum Kind {
+        A,
+        B(u8),
+        C { x: f32 },
+    }
+
+    #[derive(Deserialize)]
+    pub struct Tree {
+        kids: Vec<Tree>,
+        of: Ref<Tree>,
+    }
 }
 
 /// The tag that the code gives to each kind of field.

@@ -7,6 +7,7 @@ use perennial::format::{
     FIRST_FRAME, Fields, FileHeader, Frame, FrameBuilder, FrameKind, IndexHeader, IndexTables,
     Reader, Record, RecordHead, Sums, put_varint,
 };
+use perennial::shape::{Shape, decode_by_shape};
 use perennial::{Oid, Tid};
 use std::sync::OnceLock;
 
@@ -90,6 +91,7 @@ pub fn complaints(document: &Document) -> Vec<String> {
     complaints.extend(strange.map(|name| format!("example {name} is checked by nothing")));
     complaints.extend(varints(document));
     complaints.extend(numbers(document));
+    complaints.extend(values_by_shape(document));
     complaints.extend(read_back(document).err());
     complaints
 }
@@ -108,6 +110,22 @@ fn varints(document: &Document) -> Vec<String> {
     }
     if lines.is_empty() {
         complaints.push("there is no example of Varints".into());
+    }
+    complaints
+}
+
+/// Each line of this example is one value; its comment is the value's shape and text.
+fn values_by_shape(document: &Document) -> Vec<String> {
+    let lines = document.examples.get("Values").map(Vec::as_slice).unwrap_or_default();
+    let mut complaints = Vec::new();
+    for line in lines {
+        let text = line.comment.split_once(" = ").and_then(|(shape, text)| {
+            let value = decode_by_shape(&Shape::parse(shape).ok()?, &line.bytes).ok()?;
+            (value.to_string() == text).then_some(text)
+        });
+        if text.is_none() {
+            complaints.push(format!("line {}: not the value {}", line.line + 1, line.comment));
+        }
     }
     complaints
 }

@@ -44,9 +44,11 @@ pub fn counting(first: u8) -> [u8; 16] {
     std::array::from_fn(|index| first + index as u8)
 }
 
-/// An object's data, in codec 1.
+/// A value in codec 1.
 pub fn data<T: serde::Serialize>(value: T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard()).unwrap()
+    let (mut bytes, mut references) = (Vec::new(), Vec::new());
+    perennial::codec::encode("story", &value, 0, &mut bytes, &mut references).unwrap();
+    bytes
 }
 
 pub fn account() -> (TypeId, TypeDef) {

@@ -1,5 +1,8 @@
 //! What tests share.
 
+pub mod databases;
+pub mod errors;
+pub mod managers;
 pub mod platter;
 pub mod rng;
 pub mod sim;

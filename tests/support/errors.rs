@@ -1,0 +1,55 @@
+//! [`logged`]: what a piece of code logs at some level.
+
+use parking_lot::Mutex;
+use std::fmt::{Debug, Write};
+use std::sync::Arc;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// Runs `code` and returns the events of this thread at error level, as text.
+pub fn logged_errors(code: impl FnOnce()) -> Vec<String> {
+    logged(Level::ERROR, code)
+}
+
+/// Runs `code` and returns the events of this thread at this level, as text.
+pub fn logged(level: Level, code: impl FnOnce()) -> Vec<String> {
+    let lines = Arc::default();
+    let collector = Collector { level, lines: Arc::clone(&lines) };
+    tracing::subscriber::with_default(collector, code);
+    std::mem::take(&mut *lines.lock())
+}
+
+struct Collector {
+    level: Level,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, "{field}={value:?} ").unwrap();
+    }
+}
+
+impl Subscriber for Collector {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == self.level
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.lines.lock().push(line.0);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
