@@ -13,6 +13,7 @@ mod hooks;
 mod object_cache;
 mod object_savepoints;
 mod objects;
+mod opening;
 mod retries;
 mod savepoints;
 mod schemas;

@@ -9,8 +9,10 @@
 use super::cache::Cache;
 use super::codec::RoundTrips;
 use super::database::Settings;
+use super::registry::Registered;
 use super::schema::Schema;
 use crate::storage::{Durability, Storage};
+use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,6 +27,8 @@ pub(super) struct Core {
     pub round_trips: RoundTrips,
     /// What commits wait for that say nothing else.
     pub durability: Durability,
+    /// Its entry among the databases that are open in this process, until it closes.
+    pub registered: Mutex<Option<Registered>>,
 }
 
 impl Core {
@@ -36,6 +40,7 @@ impl Core {
             schema: Schema::default(),
             round_trips: RoundTrips::default(),
             durability: settings.durability,
+            registered: Mutex::new(None),
         }
     }
 }
