@@ -7,6 +7,7 @@ mod support;
 mod codec;
 mod conflicts;
 mod files;
+mod format;
 mod flushes;
 mod hooks;
 mod object_cache;
