@@ -9,8 +9,10 @@
 use super::cache::Cache;
 use super::codec::RoundTrips;
 use super::database::Settings;
-use super::schema::Schema;
+use super::registry::Registered;
+use super::types::Types;
 use crate::storage::{Durability, Storage};
+use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,10 +23,12 @@ pub(super) struct Core {
     /// The mark of this database on references, in memory.
     pub tag: u32,
     pub cache: Cache,
-    pub schema: Schema,
+    pub types: Types,
     pub round_trips: RoundTrips,
     /// What commits wait for that say nothing else.
     pub durability: Durability,
+    /// Its entry among the databases that are open in this process, until it closes.
+    pub registered: Mutex<Option<Registered>>,
 }
 
 impl Core {
@@ -33,9 +37,10 @@ impl Core {
             storage,
             tag: next_tag(),
             cache: Cache::new(settings.cache_bytes),
-            schema: Schema::default(),
+            types: Types::default(),
             round_trips: RoundTrips::default(),
             durability: settings.durability,
+            registered: Mutex::new(None),
         }
     }
 }

@@ -54,7 +54,7 @@ fn keys_that_come_in_order_fill_leaves_as_a_bulk_load_does() {
     let db = Database::in_memory().unwrap();
     let numbers = 0..5_000u32;
     let [inserted, loaded, shuffled] =
-        [0; 3].map(|_| db.transact(|conn| BTree::<u32, u64>::create(conn)).unwrap());
+        [0; 3].map(|_| db.transact(BTree::<u32, u64>::create).unwrap());
 
     for number in numbers.clone() {
         db.transact(|conn| inserted.insert(conn, number, 1)).unwrap();
