@@ -12,4 +12,5 @@ mod object;
 
 pub use error::{Error, Result};
 pub use id::{DatabaseId, GlobalId, Oid, Tid};
-pub use object::{Persistent, Ref, codec, decode_as, shape};
+pub use object::{Connection, Database, Persistent, Ref, Settings, View, codec, decode_as, shape};
+pub use transaction::TransactionManager;

@@ -5,10 +5,15 @@
 mod support;
 
 mod codec;
+mod conflicts;
 mod files;
 mod hooks;
+mod object_cache;
+mod object_savepoints;
+mod objects;
 mod retries;
 mod savepoints;
+mod schemas;
 mod shapes;
 mod simulated_disk;
 mod storage_laws;

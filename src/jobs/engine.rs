@@ -28,9 +28,9 @@ pub(super) struct Engine {
     pub database: WeakDatabase,
     inner: Mutex<Inner>,
     /// There is something to start, or a reason to stop.
-    work: Condvar,
+    startable: Condvar,
     /// Something ended.
-    ended: Condvar,
+    progress: Condvar,
 }
 
 /// What the lock guards.
@@ -62,9 +62,9 @@ impl Engine {
                 Error::io("draw random numbers from", "the system", error.into())
             })?;
             let inner = Mutex::new(Inner { ledger: read(database)?, ..Inner::default() });
-            let (work, ended) = (Condvar::new(), Condvar::new());
+            let (startable, progress) = (Condvar::new(), Condvar::new());
             let database = database.downgrade();
-            Ok(Hold(Arc::new(Engine { boot, database, inner, work, ended })))
+            Ok(Hold(Arc::new(Engine { boot, database, inner, startable, progress })))
         })?;
         Ok(hold.0.clone())
     }
@@ -75,13 +75,13 @@ impl Engine {
 
     /// Something may be started that could not be before.
     pub fn wake(&self) {
-        self.work.notify_all();
+        self.startable.notify_all();
     }
 
     /// Lets a job wait, in memory, until `at`.
     pub fn put(&self, id: Oid, kind: &str, at: Instant, how: Waiting) {
         if self.lock().board.put(id, kind, at, how) {
-            self.work.notify_one();
+            self.startable.notify_one();
         }
     }
 
@@ -95,13 +95,13 @@ impl Engine {
             match inner.board.next(Instant::now()) {
                 Next::Run(picked) => {
                     // What wakes one worker may be enough for two.
-                    self.work.notify_one();
+                    self.startable.notify_one();
                     return Some(picked);
                 }
                 Next::Wait(Some(until)) => {
-                    self.work.wait_until(&mut inner, until);
+                    self.startable.wait_until(&mut inner, until);
                 }
-                Next::Wait(None) => self.work.wait(&mut inner),
+                Next::Wait(None) => self.startable.wait(&mut inner),
             }
         }
     }
@@ -120,15 +120,15 @@ impl Engine {
         inner.board.ended(id, signal, Instant::now());
         tally(&mut inner);
         drop(inner);
-        self.work.notify_all();
-        self.ended.notify_all();
+        self.startable.notify_all();
+        self.progress.notify_all();
     }
 
     /// Waits until `is_over`, or `until`; whether it is.
     pub fn wait(&self, until: Instant, is_over: impl Fn(&Board) -> bool) -> bool {
         let mut inner = self.lock();
         while !is_over(&inner.board) {
-            if self.ended.wait_until(&mut inner, until).timed_out() {
+            if self.progress.wait_until(&mut inner, until).timed_out() {
                 return is_over(&inner.board);
             }
         }
