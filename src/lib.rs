@@ -9,8 +9,13 @@ pub mod file;
 pub mod storage;
 pub mod transaction;
 mod object;
+mod jobs;
 
 pub use error::{Error, Result};
 pub use id::{DatabaseId, GlobalId, Oid, Tid};
+pub use jobs::{
+    Context, Enqueued, Failure, Job, JobBucket, JobCounts, JobInfo, JobLimits, JobState, JobStats,
+    Policy, RunMode, Runner, RunnerBuilder,
+};
 pub use object::{Connection, Database, Persistent, Ref, Settings, View, codec, decode_as, shape};
 pub use transaction::TransactionManager;

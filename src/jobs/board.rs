@@ -88,7 +88,12 @@ pub(super) enum Next {
 
 impl Flag {
     pub fn is_raised(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed) || self.is_late()
+        self.is_stopped() || self.is_late()
+    }
+
+    /// Whether somebody raised it, rather than time.
+    pub fn is_stopped(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 
     pub fn is_late(&self) -> bool {
@@ -114,18 +119,22 @@ impl Board {
         }
     }
 
-    /// No job is started any more. Returns those that this process has claimed and not started.
-    pub fn end(&mut self) -> Vec<Oid> {
+    /// No job is started any more. Returns those that this process has claimed and not started,
+    /// and the handlers, for the caller to drop: they are foreign code.
+    pub fn end(&mut self) -> (Vec<Oid>, Vec<Arc<Handler>>) {
         self.mode = None;
         self.generation += 1;
         self.names.clear();
         self.waiting.clear();
         self.running.values_mut().for_each(|running| running.lane = None);
-        let waiting = self.lanes.drain(..).flat_map(|lane| lane.waiting);
-        let claimed = waiting.filter(|(_, waiting)| waiting.claimed);
-        let claimed: Vec<Oid> = claimed.map(|((_, id), _)| id).collect();
+        let (mut claimed, mut handlers) = (Vec::new(), Vec::new());
+        for Lane { handler, waiting, .. } in self.lanes.drain(..) {
+            handlers.push(handler);
+            let waiting = waiting.into_iter().filter(|(_, how)| how.claimed);
+            claimed.extend(waiting.map(|((_, id), _)| id));
+        }
         self.places -= claimed.len();
-        claimed
+        (claimed, handlers)
     }
 
     pub fn policy(&self, kind: &str) -> Policy {
@@ -247,9 +256,5 @@ impl Board {
     /// Whether nothing runs and nothing waits.
     pub fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty()
-    }
-
-    pub fn is_running(&self, id: Oid) -> bool {
-        self.running.contains_key(&id)
     }
 }

@@ -46,8 +46,9 @@ struct Hold(Arc<Engine>);
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.lock().board.end();
+        let ended = self.0.lock().board.end();
         self.0.join();
+        drop(ended);
     }
 }
 
@@ -73,9 +74,10 @@ impl Engine {
         self.inner.lock()
     }
 
-    /// Something may be started that could not be before.
+    /// Something may be started that could not be before, or somebody need not wait any more.
     pub fn wake(&self) {
         self.startable.notify_all();
+        self.progress.notify_all();
     }
 
     /// Lets a job wait, in memory, until `at`.
@@ -120,8 +122,7 @@ impl Engine {
         inner.board.ended(id, signal, Instant::now());
         tally(&mut inner);
         drop(inner);
-        self.startable.notify_all();
-        self.progress.notify_all();
+        self.wake();
     }
 
     /// Waits until `is_over`, or `until`; whether it is.

@@ -135,7 +135,8 @@ impl Breaker {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= policy.breaker {
                     self.probes = self.probes.saturating_add(1);
-                    self.open = now.checked_add(doubled(policy.probe, self.probes, policy.probe_cap));
+                    self.open =
+                        now.checked_add(doubled(policy.probe, self.probes, policy.probe_cap));
                 }
             }
         }

@@ -146,7 +146,7 @@ impl Head {
         self.crashes = self.crashes.saturating_add(1);
         self.state = State::Ready;
         if self.crashes >= policy.max_crashes {
-            self.note(format_args!("the process died {} times while it was claimed", self.crashes));
+            self.note(format!("the process died {} times while it was claimed", self.crashes));
             self.state = State::Dead;
         }
     }

@@ -6,6 +6,7 @@
 //! # Invariants
 //! - No two databases that were opened in this process have one tag.
 
+use super::attached::Attachment;
 use super::cache::Cache;
 use super::codec::RoundTrips;
 use super::database::Settings;
@@ -25,6 +26,7 @@ pub(super) struct Core {
     pub round_trips: RoundTrips,
     /// What commits wait for that say nothing else.
     pub durability: Durability,
+    pub attachment: Attachment,
 }
 
 impl Core {
@@ -36,6 +38,7 @@ impl Core {
             schema: Schema::default(),
             round_trips: RoundTrips::default(),
             durability: settings.durability,
+            attachment: Attachment::default(),
         }
     }
 }
