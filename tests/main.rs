@@ -8,6 +8,7 @@ mod codec;
 mod conflicts;
 mod files;
 mod hooks;
+mod jobs;
 mod object_cache;
 mod object_savepoints;
 mod objects;
