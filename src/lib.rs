@@ -1,4 +1,6 @@
 //! Perennial: objects that outlive the process.
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
 // Lowest first: a module names only modules earlier in this list (tests/tidy.rs).
@@ -17,5 +19,11 @@ pub use jobs::{
     Context, Enqueued, Failure, Job, JobBucket, JobCounts, JobInfo, JobLimits, JobState, JobStats,
     Policy, RunMode, Runner, RunnerBuilder,
 };
-pub use object::{Connection, Database, Persistent, Ref, Settings, View, codec, decode_as, shape};
-pub use transaction::TransactionManager;
+pub use object::{
+    Connection, Database, Options, Persistent, Ref, Settings, View, codec, decode_as, shape,
+};
+pub use storage::Durability;
+pub use storage::file::Reads;
+pub use transaction::{
+    Current, Outcome, Report, RetryPolicy, Savepoint, Status, Transaction, TransactionManager,
+};

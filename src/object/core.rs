@@ -10,8 +10,10 @@ use super::attached::Attachment;
 use super::cache::Cache;
 use super::codec::RoundTrips;
 use super::database::Settings;
+use super::registry::Registered;
 use super::schema::Schema;
 use crate::storage::{Durability, Storage};
+use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,6 +29,8 @@ pub(super) struct Core {
     /// What commits wait for that say nothing else.
     pub durability: Durability,
     pub attachment: Attachment,
+    /// Its entry among the databases that are open in this process, until it closes.
+    pub registered: Mutex<Option<Registered>>,
 }
 
 impl Core {
@@ -39,6 +43,7 @@ impl Core {
             round_trips: RoundTrips::default(),
             durability: settings.durability,
             attachment: Attachment::default(),
+            registered: Mutex::new(None),
         }
     }
 }

@@ -101,7 +101,9 @@ impl Database {
     /// # Errors
     /// Those of [`sync`](Database::sync). A second call does nothing.
     pub fn close(&self) -> Result<()> {
-        self.core.storage.close()
+        let closed = self.core.storage.close();
+        self.core.registered.lock().take();
+        closed
     }
 
     /// All changes of an object, newest first.
