@@ -27,3 +27,7 @@ pub use storage::file::Reads;
 pub use transaction::{
     Current, Outcome, Report, RetryPolicy, Savepoint, Status, Transaction, TransactionManager,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide-jobs-draft.md")]
+mod guide_jobs_draft {}

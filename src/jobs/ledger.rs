@@ -19,7 +19,7 @@ use std::collections::HashMap;
 /// use perennial::{Database, JobLimits};
 /// let db = Database::in_memory()?;
 /// db.jobs().set_limits(JobLimits { hard: 10_000, ..JobLimits::default() })?;
-/// # perennial::Result::Ok(())
+/// # Ok::<(), perennial::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobLimits {

@@ -74,7 +74,7 @@ impl Database {
     ///     .start()?;
     /// db.transact(|conn| conn.enqueue(&Greet { whom: "world".into() }))?;
     /// assert!(runner.run_until_idle(Duration::from_secs(10)));
-    /// # perennial::Result::Ok(())
+    /// # Ok::<(), perennial::Error>(())
     /// ```
     pub fn runner(&self) -> RunnerBuilder {
         RunnerBuilder { database: self.clone(), mode: RunMode::Pool(2), handlers: Vec::new() }
