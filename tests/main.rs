@@ -12,6 +12,7 @@ mod files;
 mod format;
 mod flushes;
 mod hooks;
+mod jobs;
 mod object_cache;
 mod object_savepoints;
 mod objects;
