@@ -15,3 +15,4 @@ mod storage_laws;
 mod tidy;
 mod transaction_model;
 mod transactions;
+mod verify;
