@@ -5,6 +5,8 @@
 mod support;
 
 mod codec;
+#[cfg(feature = "cli")]
+mod command_line;
 mod files;
 mod hooks;
 mod retries;

@@ -1,6 +1,8 @@
 //! What tests share.
 
 pub mod errors;
+#[cfg(feature = "cli")]
+pub mod json;
 pub mod managers;
 pub mod platter;
 pub mod rng;

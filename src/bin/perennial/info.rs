@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failur
         counts: if arguments.count { Some(count(&storage)?) } else { None },
     };
     match arguments.subject.json {
-        true => report.line(info.json())?,
+        true => report.json(&info.json())?,
         false => info.print(report)?,
     }
     let FileFacts { log_end, durable, .. } = info.facts;
@@ -121,7 +121,7 @@ impl Info {
         }
         report.fact("types", self.types.len())?;
         for (id, definition) in &self.types {
-            let count = self.of_type(*id).map(|count| format!(", {count} objects"));
+            let count = self.of_type(*id).map(|count| format!(", {count} stored"));
             report.line(format_args!("  {definition}{}", count.unwrap_or_default()))?;
         }
         Ok(())

@@ -57,8 +57,7 @@ fn print(
     let mut line = format!("{}  {tid}  {count} {objects}, {bytes} bytes", tid.number());
     for text in [&metadata.user, &metadata.note] {
         if !text.is_empty() {
-            // What an application wrote must not steer the terminal.
-            line.push_str(&format!("  {}", text.escape_debug()));
+            line.push_str(&format!("  {text}"));
         }
     }
     report.line(line)?;

@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! - A reader who went away, as `head` does, ends the command quietly.
+//! - No text from a file steers the terminal: control characters are printed as escapes.
 
 use crate::json::Json;
 use perennial::Error;
@@ -45,8 +46,7 @@ impl Failure {
             Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => return 0,
             Failure::Output(error) => (format!("cannot print: {error}"), 2),
             Failure::Usage(what) => (what.clone(), 2),
-            // Its Debug is its Display and the chain of causes.
-            Failure::Refused(error) => (format!("{error:?}"), status(error)),
+            Failure::Refused(error) => (with_causes(error), status(error)),
         };
         complain(what);
         status
@@ -60,9 +60,37 @@ fn status(error: &Error) -> u8 {
     }
 }
 
+/// What went wrong, and below it those causes that it does not name itself.
+pub fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.ends_with(&told) {
+            text.push_str("\n  because: ");
+            text.push_str(&told);
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// Says `what` on standard error; where that is closed, nobody can be told.
 pub fn complain(what: impl Display) {
-    let _ = writeln!(io::stderr(), "perennial: {what}");
+    let lines: Vec<String> = what.to_string().lines().map(harmless).collect();
+    let _ = writeln!(io::stderr(), "perennial: {}", lines.join("\n"));
+}
+
+/// The text with its control characters as escapes.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char.is_control() {
+            true => out.extend(char.escape_default()),
+            false => out.push(char),
+        }
+    }
+    out
 }
 
 impl From<Error> for Failure {
@@ -89,7 +117,12 @@ impl Report {
 
     /// Prints a line.
     pub fn line(&mut self, what: impl Display) -> Result<(), Failure> {
-        Ok(writeln!(self.out, "{what}")?)
+        Ok(writeln!(self.out, "{}", harmless(&what.to_string()))?)
+    }
+
+    /// Prints a JSON document.
+    pub fn json(&mut self, document: &Json) -> Result<(), Failure> {
+        Ok(writeln!(self.out, "{document}")?)
     }
 
     /// Prints what something is, under its name.

@@ -2,7 +2,7 @@
 
 use crate::Subject;
 use crate::json::Json;
-use crate::report::{Failure, Outcome, Report, complain};
+use crate::report::{Failure, Outcome, Report, complain, with_causes};
 use perennial::format::TypeDef;
 use perennial::shape::{Shape, Value, decode_by_shape};
 use perennial::storage::{Change, Load, Revision, Snapshot, Storage};
@@ -43,13 +43,16 @@ pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failur
         Some(definition) => value(definition, &revision.data),
         None => Err(perennial::Error::other(format!("its type {} is unknown", revision.type_id.0))),
     };
-    let bad = value.as_ref().err().map(|error| format!("object {oid} as it is stored: {error:?}"));
+    let bad = value
+        .as_ref()
+        .err()
+        .map(|error| format!("object {oid} as it is stored: {}", with_causes(error)));
     let references = revision.references.iter().map_while(Result::ok).collect();
     let history = storage.history(oid)?;
     let shown =
         Shown { oid, revision: &revision, definition, references, value: value.ok(), history };
     match arguments.subject.json {
-        true => report.line(shown.json())?,
+        true => report.json(&shown.json())?,
         false => shown.print(report)?,
     }
     bad.iter().for_each(complain);
@@ -146,7 +149,7 @@ fn told(change: &Change) -> String {
     let mut line = format!("{} ({tid}) {what}", tid.number());
     for text in [&change.metadata.user, &change.metadata.note] {
         if !text.is_empty() {
-            line.push_str(&format!("  {}", text.escape_debug()));
+            line.push_str(&format!("  {}", text));
         }
     }
     line

@@ -23,7 +23,7 @@ pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failur
     bar.finish_and_clear();
     let verification = verification?;
     match arguments.subject.json {
-        true => report.line(json(&verification))?,
+        true => report.json(&json(&verification))?,
         false => print(&verification, report)?,
     }
     Ok(Outcome::damaged_if(!verification.is_sound()))
