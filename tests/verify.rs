@@ -169,18 +169,21 @@ fn every_flipped_bit_of_a_sealed_log_is_found_where_it_is() {
 #[test]
 fn a_damaged_record_is_named_with_its_object_and_transaction() {
     let files = sealed();
-    let at = files.place("delta");
-    let (_, header) = files.frames().into_iter().find(|(it, _)| it.contains(&(at as u64))).unwrap();
-    let mut damaged = files.clone();
-    damaged.log[at] = b'D';
+    for (oid, text) in [(3, "pinned gamma"), (4, "delta")] {
+        let at = files.place(text);
+        let frame = |(place, _): &(Range<u64>, _)| place.contains(&(at as u64));
+        let (_, header) = files.frames().into_iter().find(frame).unwrap();
+        let mut damaged = files.clone();
+        damaged.log[at] ^= 1;
 
-    let verification = damaged.verify();
+        let verification = damaged.verify();
 
-    assert_eq!(kinds(&verification), [FindingKind::Frame, FindingKind::Record]);
-    let record = &verification.findings[1];
-    assert_eq!((record.oid, record.tid), (Some(Oid::new(4)), Some(header.tid)));
-    assert!((at - 40..at).contains(&(record.offset as usize)), "{record}");
-    assert_eq!(verification.records, 6, "its neighbour in the frame still proves itself");
+        assert_eq!(kinds(&verification)[..2], [FindingKind::Frame, FindingKind::Record]);
+        let record = &verification.findings[1];
+        assert_eq!((record.oid, record.tid), (Some(Oid::new(oid)), Some(header.tid)));
+        assert!((at - 40..at).contains(&(record.offset as usize)), "{record}");
+        assert_eq!(verification.records, 6, "its neighbour in the frame still proves itself");
+    }
 }
 
 // R5
@@ -259,17 +262,22 @@ fn references_to_what_does_not_exist_are_found() {
     let storage = written(&directory);
     let oid = storage.new_oid().unwrap();
     let missing = storage.new_oid().unwrap();
-    let tid = put(&storage, &[(oid, Tid::ZERO, &[Oid::new(1), Oid::new(4), missing], "dangling")]);
+    let tid = put(&storage, &[(oid, Tid::ZERO, &[Oid::new(1), Oid::new(4)], "dangling")]);
+    let removed_only = Files::of(&directory).verify();
+    let other = storage.new_oid().unwrap();
+    put(&storage, &[(other, Tid::ZERO, &[missing], "dangling too")]);
     storage.close().unwrap();
 
     let verification = Files::of(&directory).verify();
 
+    assert_eq!(kinds(&removed_only), [FindingKind::Dangling]);
     assert_eq!(kinds(&verification), [FindingKind::Dangling; 2]);
-    for (finding, target) in verification.findings.iter().zip([Oid::new(4), missing]) {
-        assert_eq!((finding.oid, finding.tid), (Some(oid), Some(tid)));
-        assert_eq!(finding.type_name.as_deref(), Some("verify.Text"));
-        assert!(finding.what.contains(&format!("object {target},")), "{finding}");
-    }
+    let [first, second] = &verification.findings[..] else { panic!("two") };
+    assert_eq!((first.oid, first.tid), (Some(oid), Some(tid)));
+    assert_eq!(first.type_name.as_deref(), Some("verify.Text"));
+    assert!(first.what.contains("object 4, which is removed"), "{first}");
+    assert_eq!(second.oid, Some(other));
+    assert!(second.what.contains(&format!("object {missing}, which was never stored")), "{second}");
 }
 
 // R7
@@ -379,13 +387,12 @@ fn records_that_do_not_follow_one_another_are_found() {
     let first = forge.commit(true, &[(1, 0, 0, &[]), (2, 0, 0, &[])]);
     let second = forge.commit(false, &[(1, first[1], 0, &[]), (2, first[1], 0, &[])]);
     let third = forge.commit(false, &[(1, second[0], 0, &[]), (1, second[0], 0, &[])]);
+    let fourth = forge.commit(false, &[(1, 0, 0, &[])]);
 
     let findings = forge.findings();
 
-    assert_eq!(
-        told(&findings),
-        [(FindingKind::Record, second[0]), (FindingKind::Record, third[1])]
-    );
+    let places = [second[0], third[1], fourth[0]];
+    assert_eq!(told(&findings), places.map(|place| (FindingKind::Record, place)));
     assert!(findings.iter().all(|it| it.oid == Some(Oid::new(1))));
 }
 
