@@ -1,7 +1,7 @@
 //! What `verify` finds, and that it finds it wherever it is.
 
 use crate::support::rng::Rng;
-use perennial::file::{Access, Directory, MemoryDirectory};
+use perennial::file::{Access, Directory, DiskDirectory, MemoryDirectory};
 use perennial::format::{
     FIRST_FRAME, Fields, FileHeader, FrameBuilder, FrameHeader, FrameKind, HEADER_COPY,
     IndexHeader, IndexTables, PAGE_LEN, PAGES_START, RecordHead, Sums, TypeDef, TypeId, page_sum,
@@ -431,26 +431,34 @@ fn a_frame_that_does_not_continue_the_log_is_found_and_read() {
 // R9
 #[test]
 fn beside_a_running_writer_nothing_is_called_damage() {
-    let directory = MemoryDirectory::new();
-    let storage = written(&directory);
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = Arc::new(DiskDirectory::new(temporary.path()));
+    let storage = FileStorage::open(directory.clone(), NAME, FileOptions::default()).unwrap();
     let oid = storage.new_oid().unwrap();
     let mut base = put(&storage, &[(oid, Tid::ZERO, &[], "counted")]);
+    let long = "long ".repeat(1000);
+    let mut looks = 0;
 
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
-            for round in 0..400 {
-                base = put(&storage, &[(oid, base, &[], "counted")]);
+            for round in 0..600 {
+                let text = if round % 3 == 0 { &long } else { "short" };
+                base = put(&storage, &[(oid, base, &[], text)]);
                 if round % 50 == 0 {
                     storage.write_index().unwrap();
-                    storage.tend().unwrap();
                 }
             }
         });
-        while !writer.is_finished() {
-            let verification = verify(&directory, NAME, &mut |_, _| {}).unwrap();
+        while looks == 0 || !writer.is_finished() {
+            let verification = verify(&*directory, NAME, &mut |_, _| {}).unwrap();
             assert!(verification.is_sound(), "{:?}", verification.findings);
+            looks += 1;
         }
     });
+
+    storage.close().unwrap();
+    let verification = verify(&*directory, NAME, &mut |_, _| {}).unwrap();
+    assert_eq!((verification.findings.len(), verification.frames.commits), (0, 601));
 }
 
 // R9
