@@ -490,6 +490,31 @@ fn what_is_no_database_is_refused() {
     assert!(matches!(outcome, Err(Error::Io(_))), "{outcome:?}");
 }
 
+#[test]
+fn what_opening_refuses_verify_finds() {
+    let directory = MemoryDirectory::new();
+    let storage = written(&directory);
+    storage.write_index().unwrap();
+    let oid = storage.new_oid().unwrap();
+    let tid = put(&storage, &[(oid, Tid::ZERO, &[], "behind the snapshot")]);
+    put(&storage, &[(oid, tid, &[], "its witness")]);
+    let mut files = Files::of(&directory);
+    let index = files.index.as_mut().unwrap();
+    let mut header = IndexHeader::decode(index.first_chunk().unwrap()).unwrap();
+    header.next_oid = Oid::new(100);
+    index[..IndexHeader::LEN].copy_from_slice(&header.encode());
+
+    let verification = files.verify();
+
+    let Err(Error::Damaged(damage)) = reopen(&files) else { panic!("it is refused") };
+    assert_eq!(told(&verification.findings), [(FindingKind::Frame, damage.offset)]);
+}
+
+fn reopen(files: &Files) -> perennial::Result<FileStorage> {
+    let options = FileOptions { housekeeping: false, ..FileOptions::default() };
+    FileStorage::open(Arc::new(files.directory()), NAME, options)
+}
+
 /// Spoils some bytes, in one of the ways in which bytes are spoiled.
 fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
     let length = bytes.len() as u64;
@@ -522,8 +547,10 @@ fn whatever_the_bytes_there_is_an_answer() {
 
         let outcome = verify(&spoiled.directory(), NAME, &mut |_, _| {});
 
+        let refused = matches!(reopen(&spoiled), Err(Error::Damaged(_) | Error::Corrupt(_)));
         match outcome {
             Ok(verification) => {
+                assert!(!refused || !verification.is_sound(), "{:?}", verification.findings);
                 answers += 1;
                 // Without its snapshot, a log that lost its end cannot know that it had one.
                 let forgetful = spoiled.log == files.log || spoiled.index != files.index;

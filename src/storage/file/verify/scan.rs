@@ -102,10 +102,12 @@ impl<'a> Scan<'a> {
     }
 
     fn pass_snapshot(&mut self) -> Result<()> {
-        match &mut self.snapshot {
-            Some(snapshot) => snapshot.pass(&self.mark, self.continued, &mut self.tally),
-            None => Ok(()),
+        let Some(snapshot) = &mut self.snapshot else { return Ok(()) };
+        if snapshot.pass(&self.mark, self.continued, &mut self.tally)? {
+            // An opening goes on from here with what the snapshot says was given out.
+            self.mark.next_oid = self.mark.next_oid.max(snapshot.next_oid());
         }
+        Ok(())
     }
 
     /// Takes the frame at the mark, or passes over what is bad there; whether to go on.

@@ -60,17 +60,22 @@ impl Compared {
         self.told.header.valid_upto
     }
 
-    /// Compares the pages, if the scan has come to the snapshot's mark; `continued` says that
-    /// what precedes `mark` is known.
+    /// Every oid below was given out when the snapshot was written.
+    pub(super) fn next_oid(&self) -> Oid {
+        self.told.header.next_oid
+    }
+
+    /// Compares the pages, if the scan has come to the snapshot's mark; whether it now has, and
+    /// an opening would go on from there. `continued`: what precedes `mark` is known.
     pub(super) fn pass(
         &mut self,
         mark: &Mark,
         continued: bool,
         tally: &mut Tally<'_>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let header = self.told.header;
         if self.done || mark.at < header.scan_from {
-            return Ok(());
+            return Ok(false);
         }
         self.done = true;
         let fits = (mark.at, mark.chain, mark.tid) == (header.scan_from, header.chain, header.tid);
@@ -86,7 +91,7 @@ impl Compared {
         let mut beyond: Vec<_> = beyond.filter(|(oid, _)| oid.number() >= covered).collect();
         beyond.sort_unstable();
         beyond.into_iter().for_each(|(oid, newest)| differ(tally, oid, 0, newest));
-        Ok(())
+        Ok(fits)
     }
 
     fn compare_page(&mut self, page: u64, tally: &mut Tally<'_>) -> Result<()> {
@@ -141,7 +146,9 @@ impl Compared {
         let before = |newest: u64| newest < self.told.header.scan_from;
         let settled = tally.objects.stored().filter(|(_, object)| before(object.newest));
         let differs = settled.filter(|(oid, object)| pinned.contains(oid) != object.pinned);
-        let differs: Vec<Oid> = differs.map(|(oid, _)| oid).collect();
+        let unknown = pinned.iter().filter(|&&oid| tally.objects.newest(oid) == 0);
+        let mut differs: Vec<Oid> = differs.map(|(oid, _)| oid).chain(unknown.copied()).collect();
+        differs.sort_unstable();
         for oid in differs {
             let what = "whether the object is pinned is not what the log says";
             tally.find(Finding::new(FindingKind::Index, at, what).of(oid, None));
