@@ -145,6 +145,7 @@ proptest! {
         let back: Everything = decode(&bytes)?;
 
         prop_assert_eq!(&back, &value);
+        prop_assert_eq!(encoded(&back).0, bytes, "C4: what did not change encodes the same");
         prop_assert_eq!(references, oids_of(&value).into_iter().collect::<Vec<_>>());
         check(&value)?;
     }
@@ -376,6 +377,22 @@ fn a_sequence_of_another_length_than_announced_is_refused() {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+enum Chain {
+    End,
+    Link(Box<Chain>),
+}
+
+// A variant without content is a level too: when reading, it is not known to be one yet.
+#[test]
+fn what_can_be_written_nests_no_deeper_than_what_can_be_read() {
+    let chain = |levels| (1..levels).fold(Chain::End, |inner, _| Chain::Link(Box::new(inner)));
+
+    check(&chain(MAX_DEPTH)).expect("the deepest chain survives");
+
+    assert!(refusal(encode(&chain(MAX_DEPTH + 1))).contains("nests deeper"));
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 struct Deep(Option<Box<Deep>>);
 
 fn deep(levels: usize) -> Deep {
@@ -393,6 +410,29 @@ fn nesting_is_bounded_in_both_directions() {
 
     assert!(refusal(encode(&deep(most + 1))).contains("nests deeper"));
     assert!(refusal(decode::<Deep>(&vec![1; 1 << 20])).contains("nests deeper"));
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Roomy {
+    numbers: [[u64; 32]; 4],
+    texts: [String; 24],
+    inner: Vec<Roomy>,
+}
+
+// Frames may be large, too: too deep a value of a large type is an error and no overflow of the
+// stack, in a thread of the usual 2 MiB.
+#[test]
+fn a_deep_value_of_a_large_type_does_not_overflow_the_stack() {
+    let inside = |inner| Roomy { inner: vec![inner], ..Roomy::default() };
+    let deepest = (1..MAX_DEPTH / 2 - 1).fold(Roomy::default(), |inner, _| inside(inner));
+    let (bytes, _) = encoded(&deepest);
+
+    let thread = std::thread::Builder::new().stack_size(2 << 20);
+    let read = thread.spawn(move || decode::<Roomy>(&bytes)).expect("a thread").join();
+
+    if let Err(error) = read.expect("no panic") {
+        assert!(error.to_string().contains("of stack to read"), "{error}");
+    }
 }
 
 #[test]

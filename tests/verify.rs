@@ -357,7 +357,7 @@ impl Forge {
         Fields { types, ..Fields::default() }.encode(&mut fields);
         let mut builder = FrameBuilder::new(FrameKind::Commit, &fields).unwrap();
         for &(oid, previous, type_id, references) in records {
-            let head = RecordHead { oid: Oid::new(oid), pinned: false, previous };
+            let head = RecordHead { oid: Oid::new(oid), pinned: false, previous, far: None };
             builder.push(&head, Some((type_id, references, b"data")));
         }
         self.add(builder)
@@ -506,8 +506,8 @@ fn what_opening_refuses_verify_finds() {
 
     let verification = files.verify();
 
-    let Err(Error::Damaged(damage)) = reopen(&files) else { panic!("it is refused") };
-    assert_eq!(told(&verification.findings), [(FindingKind::Frame, damage.offset)]);
+    let Err(Error::Corrupt(corruption)) = reopen(&files) else { panic!("it is refused") };
+    assert_eq!(told(&verification.findings), [(FindingKind::Frame, corruption.offset)]);
 }
 
 fn reopen(files: &Files) -> perennial::Result<FileStorage> {

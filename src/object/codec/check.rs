@@ -16,7 +16,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Refuses a value that does not survive: `bytes` and `references` are what [`encode`] made of
+/// Refuses a value that does not survive: `bytes` and `references` are what [`encode()`] made of
 /// `value`; decoded and encoded again they must come out the same.
 ///
 /// A `HashMap` comes back in another order, and is none the worse for it. So where the bytes
@@ -47,10 +47,7 @@ pub fn check_round_trip<T: Serialize + DeserializeOwned>(
         let sorted = |value| sorted(value, tag).map_err(|fault| fault.of_type(type_name));
         sorted(value)? == sorted(&back)?
     };
-    match same {
-        true => Ok(()),
-        false => Err(refuse(difference(bytes, &again)).into()),
-    }
+    if same { Ok(()) } else { Err(refuse(difference(bytes, &again)).into()) }
 }
 
 fn sorted<T: Serialize>(value: &T, tag: u32) -> Result<Vec<u8>, Fault> {

@@ -4,6 +4,7 @@
 //!
 //! # Invariants
 //! - It never announces more elements than there are bytes left for.
+//! - It takes a bounded part of the stack, whatever the frames of the types it calls.
 //! - Strings and byte strings are slices of the input until the type copies them.
 
 use super::{CONFIG, Fault, MAX_DEPTH, MAX_EMPTY, too_deep, too_many_empty};
@@ -17,12 +18,26 @@ use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 /// The name of the newtype struct that stands for all bytes left, in shapes.
 pub(in crate::object) const REST: &str = "perennial::rest";
 
+/// How many bytes of the stack reading one value may take.
+///
+/// The depth alone does not bound it: a derived `Deserialize` holds its fields in its frame, in a
+/// debug build several times over. Half of the 2 MiB that a thread has by default.
+const MAX_STACK: usize = 1 << 20;
+
 /// Reads one value.
 pub(super) struct Decoder<'de> {
     bincode: DecoderImpl<Input<'de>, Configuration, ()>,
     tag: u32,
     depth: usize,
     empty: usize,
+    /// Where on the stack reading began.
+    stack: usize,
+}
+
+/// An address on the stack, near its end.
+fn stack() -> usize {
+    let here = 0u8;
+    std::ptr::from_ref(&here).addr()
 }
 
 /// The bytes not read yet.
@@ -57,7 +72,7 @@ impl<'de> Decoder<'de> {
     /// Reads from `bytes`, and gives every reference the tag.
     pub fn new(bytes: &'de [u8], tag: u32) -> Decoder<'de> {
         let bincode = DecoderImpl::new(Input(bytes), CONFIG, ());
-        Decoder { bincode, tag, depth: 0, empty: 0 }
+        Decoder { bincode, tag, depth: 0, empty: 0, stack: stack() }
     }
 
     /// How many bytes are left.
@@ -77,10 +92,10 @@ impl<'de> Decoder<'de> {
     fn length(&mut self) -> Result<usize, Fault> {
         let length: usize = self.take()?;
         let left = self.left();
-        match length <= left.saturating_add(MAX_EMPTY - self.empty) {
-            true => Ok(length),
-            false => Err(Fault::new(format!("{length} elements in the {left} bytes left"))),
+        if length > left.saturating_add(MAX_EMPTY - self.empty) {
+            return Err(Fault::new(format!("{length} elements in the {left} bytes left")));
         }
+        Ok(length)
     }
 
     /// What `read` reads, one level deeper.
@@ -88,6 +103,10 @@ impl<'de> Decoder<'de> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(too_deep());
+        }
+        if stack().abs_diff(self.stack) > MAX_STACK {
+            let what = format!("takes more than {MAX_STACK} bytes of stack to read");
+            return Err(Fault::new(format!("{what}; make several objects of it")));
         }
         let value = read(self)?;
         self.depth -= 1;

@@ -62,7 +62,7 @@ const CONFIG: Configuration = bincode::config::standard();
 /// codec::encode("greeting", &("hello", 7u32), 0, &mut bytes, &mut references)?;
 /// assert_eq!(bytes, [5, b'h', b'e', b'l', b'l', b'o', 7]);
 /// assert!(references.is_empty());
-/// # perennial::Result::Ok(())
+/// # perennial::Result::<()>::Ok(())
 /// ```
 ///
 /// # Errors

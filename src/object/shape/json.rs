@@ -20,7 +20,7 @@ impl Value {
     /// let value = decode_by_shape(&shape, &[2, b'h', b'i', 1, 7])?;
     /// assert_eq!(value.to_string(), "{name: \"hi\", next: Some(Ref(7))}");
     /// assert_eq!(value.to_json(), "{\"name\": \"hi\", \"next\": {\"$ref\": 7}}");
-    /// # perennial::Result::Ok(())
+    /// # perennial::Result::<()>::Ok(())
     /// ```
     pub fn to_json(&self) -> String {
         let mut out = String::new();

@@ -46,7 +46,7 @@ pub use value::{Content, Value};
 /// let text = "{owner: str, cents: i64, kind: enum Kind {Private, Company(Option<u32>)}}";
 /// assert_eq!(shape.to_string(), text);
 /// assert_eq!(Shape::parse(text)?, *shape);
-/// # perennial::Result::Ok(())
+/// # perennial::Result::<()>::Ok(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -85,6 +85,7 @@ impl FrameCounts {
             FrameKind::Abort => &mut self.aborts,
             FrameKind::End => &mut self.ends,
             FrameKind::Seal => &mut self.seals,
+            FrameKind::Later(_) => return,
         } += 1;
     }
 }
@@ -123,7 +124,7 @@ impl Verification {
 /// ```
 ///
 /// # Errors
-/// [`Error::NotADatabase`], [`Error::Io`], [`Error::Exhausted`]: the file cannot be read at all.
+/// [`Error::NotADatabase`], also for a frame of a later format, [`Error::Io`], [`Error::Exhausted`]: the file cannot be read at all.
 /// What is wrong with its content is in the [`Verification`].
 pub fn verify(
     directory: &dyn Directory,

@@ -13,7 +13,7 @@ use super::Verification;
 use super::finding::{Finding, FindingKind};
 use super::snapshot::Compared;
 use super::tally::Tally;
-use crate::error::Result;
+use crate::error::{NotADatabase, Result};
 use crate::format::{FileHeader, FrameHeader, FrameKind, Malformed};
 use crate::storage::file::log::Log;
 use crate::storage::file::tail::last_written;
@@ -122,6 +122,18 @@ impl<'a> Scan<'a> {
                     (Err(wrong), _) => Bad::Misfit(header, wrong),
                     (_, Err(wrong)) => Bad::Frame(header, wrong),
                     (Ok(()), Ok(frame)) => {
+                        // Whole, and chained to what is whole: no crash made this.
+                        if let (true, Err(wrong)) = (self.continued, self.mark.check_order(&header))
+                        {
+                            let finding = Finding::new(FindingKind::Frame, at, wrong.0);
+                            self.tally.find(finding.of(None, header.tid));
+                        }
+                        if let FrameKind::Later(kind) = header.kind {
+                            let what = format!(
+                                "the frame at offset {at} is of kind {kind}, of a later format"
+                            );
+                            return Err(NotADatabase::new(&self.tally.log.path, what).into());
+                        }
                         self.tally.take(&frame)?;
                         let (end, sum) = (frame.end(), frame.sum);
                         self.advance(&header, end, sum, true);
