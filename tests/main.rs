@@ -6,6 +6,8 @@ mod support;
 
 mod btree;
 mod codec;
+#[cfg(feature = "cli")]
+mod command_line;
 mod conflicts;
 mod counter;
 mod files;
@@ -27,3 +29,4 @@ mod transaction_model;
 mod transactions;
 mod tree_set;
 mod types;
+mod verify;
