@@ -5,6 +5,7 @@
 mod support;
 
 mod codec;
+mod crash;
 mod files;
 mod hooks;
 mod retries;

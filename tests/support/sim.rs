@@ -145,6 +145,11 @@ impl SimDisk {
         self.world().faults.push(Fault { kind, wait: nth, failure, times });
     }
 
+    /// From now on nothing fails.
+    pub fn heal(&self) {
+        self.world().faults.clear();
+    }
+
     /// The disk as it is found if the power goes now.
     pub fn crash(&self, policy: Policy, seed: u64) -> SimDisk {
         SimDisk::found_as(self.world().now.crash(policy, &mut Rng::new(seed)))
