@@ -7,7 +7,7 @@
 mod life;
 mod story;
 
-use crate::support::sim::{Policy, SimDisk};
+use crate::support::sim::{Failure, Kind, Policy, SimDisk, Times};
 use life::Life;
 use story::Story;
 
@@ -75,4 +75,68 @@ fn a_power_loss_beside_housekeeping_loses_no_promise_and_halves_no_commit() {
         let states = crash_everywhere(&life, 1, 0);
         println!("{states} states after {} actions", life.disk.moment());
     }
+}
+
+/// A life on a disk on which the thing number `nth` of a kind fails; whether it came to that.
+fn live_with_a_fault(fault: (Kind, u64, Failure, Times), states: &mut u64) -> bool {
+    let (kind, nth, failure, times) = fault;
+    let disk = SimDisk::new();
+    disk.fail(kind, nth, failure, times);
+    let Ok(mut life) = Life::begin(&disk, Story::new(), 5) else {
+        disk.heal();
+        let mut life = Life::begin(&disk, Story::new(), 5).expect("a disk that works is enough");
+        *states += crash_after(&mut life);
+        return true;
+    };
+    life.tended = nth.is_multiple_of(8);
+    (0..20).for_each(|_| life.step());
+    life.close();
+    *states += crash_after(&mut life);
+    disk.failures() > 0
+}
+
+/// Opens the disk as it is, and as it would be found without power; then loses what was not
+/// synced after the opening has shown something.
+fn crash_after(life: &mut Life) -> u64 {
+    let moment = life.disk.moment();
+    life.disk.heal();
+    let mut states = 0;
+    for (policy, seed) in ways(1) {
+        let disk = life.disk.crash(policy, seed);
+        let story = life.story.cut_at(moment);
+        let mut next = Life::begin(&disk, story, seed).expect("it opens after the power loss");
+        next.commit_durably();
+        states += 1;
+    }
+    life.reopen();
+    life.commit_durably();
+    let disk = life.disk.crash(Policy::Nothing, 0);
+    let story = life.story.cut_at(life.disk.moment());
+    Life::begin(&disk, story, 0).expect("what an opening has shown is no hole");
+    states + 2
+}
+
+// R10
+#[test]
+fn a_disk_that_fails_at_any_operation_loses_no_promise() {
+    let kinds = [
+        (Kind::Create, Failure::Io),
+        (Kind::Rename, Failure::Io),
+        (Kind::Remove, Failure::Io),
+        (Kind::SyncNames, Failure::Io),
+        (Kind::Write, Failure::Io),
+        (Kind::Write, Failure::Full),
+        (Kind::Trim, Failure::Io),
+        (Kind::Sync, Failure::Io),
+        (Kind::Sync, Failure::Lost),
+    ];
+    let mut states = 0;
+    for (kind, failure) in kinds {
+        for times in [Times::Once, Times::Always] {
+            let fails = |nth| live_with_a_fault((kind, nth, failure, times), &mut states);
+            let count = (0..).map(fails).take_while(|failed| *failed).count();
+            println!("{kind:?} {failure:?} {times:?}: {count} failures");
+        }
+    }
+    println!("{states} states after failures of the disk");
 }

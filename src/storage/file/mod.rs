@@ -96,7 +96,6 @@ impl Default for FileOptions {
 pub struct FileStorage {
     core: Arc<Core>,
     housekeeper: Mutex<Option<JoinHandle<()>>>,
-    look: Mutex<housekeeping::Look>,
 }
 
 /// What a database file says of itself.
@@ -129,7 +128,7 @@ impl FileStorage {
         let core = opening::open(directory, name, options)?;
         let wanted = options.housekeeping && options.mode != Mode::ReadOnly;
         let housekeeper = if wanted { Some(housekeeping::start(&core)?) } else { None };
-        Ok(FileStorage { core, housekeeper: Mutex::new(housekeeper), look: Mutex::default() })
+        Ok(FileStorage { core, housekeeper: Mutex::new(housekeeper) })
     }
 
     /// The file's path.
@@ -160,16 +159,17 @@ impl FileStorage {
     /// [`Error::Halted`], [`Error::Io`]; nothing is lost.
     pub fn tend(&self) -> Result<bool> {
         self.check_writable("tend the file")?;
-        self.generation()?;
-        self.core.tend(&mut self.look.lock())
+        self.core.tend()
     }
 
     /// Writes the index snapshot now, so that the next opening need not replay the log.
     ///
     /// # Errors
-    /// [`Error::Io`]; the snapshot is then the one of before.
+    /// [`Error::Halted`], [`Error::Closed`], [`Error::Io`]; the snapshot is then the one of before.
     pub fn write_index(&self) -> Result<()> {
         self.check_writable("write the index")?;
+        let _look = self.core.look.lock();
+        self.core.check_open(&self.core.ordered.lock())?;
         index_file::write(&self.core)
     }
 
@@ -284,6 +284,8 @@ impl Storage for FileStorage {
             // It panics only where the storage halts for it, which is reported below.
             let _ = housekeeper.join();
         }
+        // Waits for the housekeeping of others, and for another thread that closes.
+        let _look = self.core.look.lock();
         if self.core.is_closed() {
             return Ok(());
         }
