@@ -5,6 +5,7 @@
 mod support;
 
 mod codec;
+mod corruption;
 mod crash;
 mod files;
 mod hooks;

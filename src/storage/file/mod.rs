@@ -198,7 +198,7 @@ impl FileStorage {
         let failed = |error| Error::io("trim", core.path(), error);
         core.generation.log.file.trim(end).map_err(failed)?;
         core.generation.log.file.sync().map_err(failed)?;
-        if core.tail() > 0 {
+        if core.tail() > 0 || core.generation.index.was_repaired() {
             index_file::write(core)?;
         }
         Ok(())
