@@ -4,6 +4,7 @@
 //! Then the disk is looked at as the power loss would have left it at each of them. The number of
 //! states that were opened is printed (`--nocapture`); `PERENNIAL_SEEDS` multiplies it.
 
+mod laws;
 mod life;
 mod story;
 

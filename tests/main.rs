@@ -8,6 +8,7 @@ mod codec;
 mod corruption;
 mod crash;
 mod files;
+mod group_commit;
 mod hooks;
 mod retries;
 mod savepoints;
