@@ -2,8 +2,9 @@
 
 use super::life::{NAME, open};
 use crate::support::sim::{Failure, Kind, Policy, SimDisk, Times};
-use perennial::file::{Access, Directory};
+use perennial::file::{Access, Directory, DiskDirectory};
 use perennial::format::TypeDef;
+use perennial::storage::file::FileOptions;
 use perennial::storage::{Batch, Durability, FileStorage, Load, Storage, Verdict};
 use perennial::{Error, Oid, Tid};
 use std::sync::Arc;
@@ -84,21 +85,22 @@ fn after_an_opening_the_first_to_use_a_type_defines_it_again() {
     assert_eq!(grown(&storage), defines);
 }
 
-// An oid was given out and never stored; the snapshot knew of it, the next frames did not.
+// R7: an oid was given out and never stored; the snapshot knew of it, the next frames did not,
+// and looked out of order behind it.
 #[test]
 fn an_older_snapshot_put_back_changes_no_answer() {
     let disk = SimDisk::new();
     let storage = open(&disk).unwrap();
     let oid = store(&storage, Durability::Sync, b"first").unwrap();
     storage.new_oid().unwrap();
-    storage.close().unwrap();
+    storage.write_index().unwrap();
+    let disk = disk.crash(Policy::Everything, 0);
     let index = format!("{NAME}.index");
     disk.replace(&index, "older").unwrap();
 
     let storage = open(&disk).unwrap();
     let mut batch = Batch::default();
-    let base = storage.last_tid();
-    batch.remove(oid, base, false);
+    batch.remove(oid, storage.last_tid(), false);
     assert!(matches!(storage.commit(&Arc::new(batch)).unwrap(), Verdict::Committed(_)));
     let last = storage.last_tid();
     storage.close().unwrap();
@@ -107,6 +109,62 @@ fn an_older_snapshot_put_back_changes_no_answer() {
     let storage = open(&disk).unwrap();
     assert_eq!(storage.last_tid(), last, "a commit was taken for torn");
     assert_eq!(data(&storage, oid), None);
+}
+
+// A frame may end beyond what one memory map covers.
+#[test]
+fn a_record_that_crosses_the_end_of_a_map_is_read_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = Arc::new(DiskDirectory::new(folder.path()));
+    let options = FileOptions { housekeeping: false, ..FileOptions::default() };
+    let open = || FileStorage::open(directory.clone(), NAME, options).unwrap();
+    let storage = open();
+    let (filler, crossing) = (vec![1; (64 << 20) - 9000], vec![2; 20_000]);
+    store(&storage, Durability::Lazy, &filler).unwrap();
+    let oid = store(&storage, Durability::Sync, &crossing).unwrap();
+    let after = store(&storage, Durability::Sync, b"after").unwrap();
+    assert!(storage.facts().log_end > 64 << 20);
+
+    let check = |storage: &FileStorage| {
+        assert!(data(storage, oid).unwrap() == crossing);
+        assert_eq!(data(storage, after).unwrap(), b"after");
+    };
+    check(&storage);
+    storage.close().unwrap();
+    check(&open());
+}
+
+// R10: what cannot be read is an error, for as long as it cannot.
+#[test]
+fn a_disk_that_cannot_read_makes_errors_and_no_losses() {
+    let disk = SimDisk::new();
+    let storage = open(&disk).unwrap();
+    let oids: Vec<Oid> =
+        (0..5).map(|_| store(&storage, Durability::Sync, b"kept").unwrap()).collect();
+    let (torn, closed) = (disk.crash(Policy::Everything, 0), disk.clone());
+    storage.close().unwrap();
+
+    for disk in [torn, closed] {
+        for nth in 0..30 {
+            let disk = disk.crash(Policy::Everything, nth);
+            disk.fail(Kind::Read, nth, Failure::Io, Times::Once);
+            match open(&disk) {
+                Err(error) => assert!(matches!(error, Error::Io(_)), "{error}"),
+                Ok(storage) => {
+                    for &oid in &oids {
+                        match storage.snapshot().unwrap().load(oid) {
+                            Ok(Load::Found(found)) => assert_eq!(*found.data, *b"kept"),
+                            Err(error) => assert!(matches!(error, Error::Io(_)), "{error}"),
+                            Ok(other) => panic!("{other:?}"),
+                        }
+                    }
+                }
+            }
+            disk.heal();
+            let storage = open(&disk).unwrap();
+            assert!(oids.iter().all(|&oid| data(&storage, oid).is_some()), "{nth}");
+        }
+    }
 }
 
 #[test]
