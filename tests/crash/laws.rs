@@ -167,6 +167,26 @@ fn a_disk_that_cannot_read_makes_errors_and_no_losses() {
     }
 }
 
+// What was torn must never be taken for the continuation of what is written after it.
+#[test]
+fn behind_a_mended_end_stand_durable_zeros() {
+    let disk = SimDisk::new();
+    drop(open(&disk).unwrap());
+    let file = disk.open(NAME, Access::Write).unwrap();
+    let end = file.len().unwrap();
+    file.append(end, &[0xAA; 3000]).unwrap();
+
+    let storage = open(&disk).unwrap();
+    let log_end = storage.facts().log_end;
+
+    let found = disk.crash(Policy::Nothing, 0).open(NAME, Access::Read).unwrap();
+    let mut bytes = vec![1; (end + 3000 - log_end) as usize];
+    found.read_at(log_end, &mut bytes).unwrap();
+    assert!(bytes.iter().all(|&byte| byte == 0), "{bytes:?}");
+    let aside = disk.open(&format!("{NAME}.torn-{end}"), Access::Read).unwrap();
+    assert_eq!(aside.len().unwrap(), 3000);
+}
+
 #[test]
 fn an_empty_database_is_opened_again_and_again() {
     let disk = SimDisk::new();
