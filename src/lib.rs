@@ -1,4 +1,6 @@
 //! Perennial: objects that outlive the process.
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
 // Lowest first: a module names only modules earlier in this list (tests/tidy.rs).
@@ -9,7 +11,25 @@ pub mod file;
 pub mod storage;
 pub mod transaction;
 mod object;
+pub mod collections;
 
 pub use error::{Error, Result};
 pub use id::{DatabaseId, GlobalId, Oid, Tid};
-pub use object::{Persistent, Ref, codec, decode_as, shape};
+pub use object::{
+    Connection, Database, Options, Persistent, Ref, Settings, View, codec, decode_as, shape,
+};
+pub use storage::Durability;
+pub use storage::file::Reads;
+pub use transaction::{
+    Current, Outcome, Report, RetryPolicy, Savepoint, Status, Transaction, TransactionManager,
+};
+
+/// The documents' code is compiled and run with the tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../docs/guide.md")]
+    struct Guide;
+}

@@ -223,6 +223,19 @@ fn a_failed_transaction_is_set_aside_for_its_hooks() {
     assert_eq!(manager.status(), Status::Idle);
 }
 
+/// H6: an error that a hook brings from elsewhere says nothing of this transaction.
+#[test]
+fn the_outcome_is_that_of_this_transaction() {
+    let (_, mut transaction, _, journal) = begun();
+    hook_everywhere(&transaction, &journal);
+    transaction.before_commit(|| Err(Error::Unknown("of another one".into()))).unwrap();
+
+    assert!(matches!(transaction.commit(), Err(Error::Unknown(_))));
+
+    assert_eq!(journal.take(), ["before", "after: failed", "end: failed"]);
+    assert_eq!(transaction.status(), Status::Failed);
+}
+
 /// H7
 #[test]
 fn a_hook_that_fails_is_reported_and_changes_nothing() {

@@ -4,12 +4,21 @@
 
 mod support;
 
+mod btree;
 mod codec;
+mod conflicts;
 mod corruption;
+mod counter;
 mod crash;
 mod files;
+mod flushes;
+mod format;
 mod group_commit;
 mod hooks;
+mod object_cache;
+mod object_savepoints;
+mod objects;
+mod opening;
 mod retries;
 mod savepoints;
 mod shapes;
@@ -18,3 +27,5 @@ mod storage_laws;
 mod tidy;
 mod transaction_model;
 mod transactions;
+mod tree_set;
+mod types;

@@ -147,6 +147,85 @@ fn a_panic_in_the_work_aborts_and_goes_on() {
     assert_eq!((manager.status(), a.value()), (Status::Idle, 0));
 }
 
+/// T13: the manager that failed, or another, may know better than the error; it is asked while it
+/// still has its work.
+#[test]
+fn a_manager_may_declare_an_error_retryable() {
+    let (manager, journal) = (TransactionManager::new(), Journal::default());
+    let (a, b) = (Cell::new("a", &journal), Cell::new("b", &journal).stubborn());
+    a.break_at(Phase::Prepare, Fault::Error);
+
+    let result = manager.run(&impatient(2), |_| {
+        a.set(&manager, 1)?;
+        b.set(&manager, 1)
+    });
+
+    assert_eq!(result.unwrap_err().to_string(), "a cannot prepare");
+    let one_try = ["a prepare", "b is asked: a cannot prepare", "a abort", "b abort"];
+    assert_eq!(journal.take(), [one_try, one_try].concat());
+}
+
+/// T6: the work may be done already, whatever a manager says.
+#[test]
+fn an_unknown_outcome_is_never_retried() {
+    for in_the_work in [true, false] {
+        let (manager, journal) = (TransactionManager::new(), Journal::default());
+        let a = Cell::new("a", &journal).stubborn();
+        a.break_at(Phase::CommitAlone, Fault::Unknown);
+        let mut tries = 0;
+
+        let result = manager.run(&impatient(3), |_| {
+            tries += 1;
+            a.set(&manager, 1)?;
+            if in_the_work { Err(Error::Unknown("of another transaction".into())) } else { Ok(()) }
+        });
+
+        assert!(matches!(result, Err(Error::Unknown(_))));
+        assert_eq!(tries, 1);
+    }
+}
+
+/// T7, T13: what a hook makes of the error does not hide the first cause.
+#[test]
+fn the_first_cause_decides() {
+    let manager = TransactionManager::new();
+    let conflict = || Error::from(Conflict::new(Oid::ROOT, Tid::ZERO, Tid::MAX));
+    let mut tries = 0;
+
+    let result = manager.run(&impatient(2), |current| {
+        tries += 1;
+        let inside = current.clone();
+        current.before_commit(move || {
+            inside.fail(&conflict());
+            inside.fail(&Error::other("second"));
+            Err(Error::other("third"))
+        })
+    });
+
+    assert_eq!(result.unwrap_err().to_string(), "third");
+    assert_eq!(tries, 2);
+}
+
+/// T13
+#[test]
+fn waits_never_exceed_their_cap() {
+    let (manager, delays) = (TransactionManager::new(), Arc::new(AtomicU32::new(0)));
+    let seen = delays.clone();
+    let cap = Duration::from_nanos(50);
+    let policy =
+        RetryPolicy::new(40).backoff(Duration::from_nanos(10), cap).on_retry(move |retry| {
+            let first = retry.failed > 1 || retry.delay <= Duration::from_nanos(10);
+            assert!(retry.delay <= cap && first, "{retry:?}");
+            seen.fetch_add(u32::from(!retry.delay.is_zero()), Ordering::Relaxed);
+        });
+
+    let result = manager
+        .run(&policy, |_| Err::<(), _>(Conflict::new(Oid::ROOT, Tid::ZERO, Tid::MAX).into()));
+
+    assert!(matches!(result, Err(Error::Conflict(_))));
+    assert!(delays.load(Ordering::Relaxed) > 0, "nobody waited at all");
+}
+
 /// T13: one flow of control has one transaction.
 #[test]
 fn running_inside_a_transaction_is_an_error() {

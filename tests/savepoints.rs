@@ -272,6 +272,19 @@ fn a_late_joiner_that_fails_to_abort_fails_the_transaction() {
     assert_eq!(journal.take(), ["a abort", "b abort"]);
 }
 
+/// S2: so that managers can keep them on a stack.
+#[test]
+fn a_rollback_drops_later_savepoints_newest_first() {
+    let (manager, mut transaction, a, ..) = idle();
+    a.set(&manager, 1).unwrap();
+    let points = [(); 4].map(|()| transaction.savepoint().unwrap());
+
+    points[1].rollback().unwrap();
+    assert_eq!(a.forgotten(), [4, 3]);
+    transaction.abort().unwrap();
+    assert_eq!(a.forgotten(), [4, 3, 2, 1]);
+}
+
 /// What a manager gave for a savepoint goes when the savepoint does, and when it became invalid.
 #[test]
 fn what_a_savepoint_remembers_is_dropped_with_it() {

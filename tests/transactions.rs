@@ -1,23 +1,12 @@
 //! Laws of transactions and data managers.
 
-use crate::support::managers::{Cell, Fault, Journal};
+use crate::support::managers::{Cell, Fault, Journal, working};
 use perennial::transaction::{
-    Current, DataManager, Epoch, Outcome, Phase, Savepoint, Status, Synchronizer, Transaction,
-    TransactionManager,
+    Current, DataManager, Epoch, Info, ManagerId, Outcome, Phase, Prepared, Saved, Savepoint,
+    Status, Synchronizer, Transaction, TransactionManager,
 };
-use perennial::{Error, Tid};
+use perennial::{Error, Result, Tid};
 use std::sync::Arc;
-
-/// A manager with a transaction in which the cells `a`, `b`, … were set to 1.
-fn working<const N: usize>(names: [&str; N]) -> (Transaction, [Cell; N], Journal) {
-    let (manager, journal) = (TransactionManager::new(), Journal::default());
-    let transaction = manager.begin().unwrap();
-    let cells = names.map(|name| Cell::new(name, &journal));
-    for cell in &cells {
-        cell.set(&manager, 1).unwrap();
-    }
-    (transaction, cells, journal)
-}
 
 /// T1
 #[test]
@@ -83,7 +72,7 @@ fn the_smallest_database_decides_and_knows_for_whom() {
 
     let calls = ["a prepare", "c prepare", "b commit alone", "a finish", "c finish"];
     assert_eq!(journal.take(), calls);
-    assert_eq!(report.tid, Some(Tid::new(7)));
+    assert_eq!(report.tid, Some(Tid::new(3)), "the one of the database that decided");
     let decision = cells[1].seen().decision.unwrap();
     assert_eq!(decision.gtid, transaction.id());
     let names: Vec<_> = decision.participants.iter().map(|who| who.name.as_str()).collect();
@@ -359,54 +348,6 @@ fn metadata_beyond_the_limits_are_refused_and_change_nothing() {
     assert_eq!(a.committed(), 1);
 }
 
-/// T14
-#[test]
-fn a_manager_changed_in_a_flush_is_flushed_before_anybody_prepares() {
-    let (mut transaction, [a, z], journal) = working(["a", "z"]);
-    let manager = transaction.manager().clone();
-    let late = Cell::new("k", &journal);
-    let (other, mut rest) = (late.clone(), 1);
-    z.on_flush(move || {
-        let pending = std::mem::take(&mut rest);
-        pending > 0 && other.set(&manager, 9).is_ok()
-    });
-    a.on_flush(|| false);
-
-    transaction.commit().unwrap();
-
-    let flushes = ["a flush", "z flush", "a flush", "z flush"];
-    let phases = ["a prepare", "k prepare", "z commit alone", "a finish", "k finish"];
-    assert_eq!(journal.take(), [&flushes[..], &phases[..]].concat());
-    assert_eq!(late.committed(), 9);
-}
-
-/// T14
-#[test]
-fn flushes_that_never_settle_end_in_an_error() {
-    let (mut transaction, [a], journal) = working(["a"]);
-    a.on_flush(|| true);
-
-    let error = transaction.commit().unwrap_err();
-
-    assert!(error.to_string().contains("flush 100"), "{error}");
-    let calls = journal.take();
-    assert_eq!((calls.len(), calls.last().unwrap().as_str()), (101, "a abort"));
-}
-
-/// T14
-#[test]
-fn a_flush_that_fails_fails_the_commit() {
-    let (mut transaction, [a, _b], journal) = working(["a", "b"]);
-    a.on_flush(|| true);
-    a.break_at(Phase::Flush, Fault::Panic);
-
-    let error = transaction.commit().unwrap_err();
-
-    assert!(matches!(error, Error::Panicked(_)), "{error}");
-    assert_eq!(journal.take(), ["a flush", "a abort", "b abort"]);
-    assert_eq!(transaction.status(), Status::Failed);
-}
-
 /// T15
 #[test]
 fn a_single_manager_commits_in_one_phase() {
@@ -546,4 +487,67 @@ fn handles_move_between_threads() {
     shared::<Epoch>();
     shared::<Transaction>();
     shared::<Savepoint>();
+}
+
+/// What is dropped, be it refused, rolled back or over, is dropped when nothing is locked: here it
+/// asks the transaction how it stands, and would wait for ever.
+#[test]
+fn what_is_dropped_may_call_back() {
+    struct Asking(Current, Journal, ManagerId);
+    impl Drop for Asking {
+        fn drop(&mut self) {
+            self.1.say(format!("{:?}", self.0.manager().status()));
+            self.1.say(format!("{:?}", self.0.status()));
+        }
+    }
+    impl Saved for Asking {
+        fn rollback(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+    impl DataManager for Asking {
+        fn identity(&self) -> ManagerId {
+            self.2
+        }
+        fn sort_key(&self) -> String {
+            "asking".into()
+        }
+        fn prepare(&mut self, _: &Info) -> Result<Box<dyn Prepared>> {
+            Err(Error::other("not today"))
+        }
+        fn abort(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn savepoint(&mut self) -> Result<Box<dyn Saved>> {
+            Ok(Box::new(Asking(self.0.clone(), self.1.clone(), self.2)))
+        }
+    }
+    let (mut transaction, [], journal) = working([]);
+    let (current, id) = (transaction.clone(), ManagerId::new());
+    let asking = || Asking(current.clone(), journal.clone(), id);
+    let hook = |asking: Asking| move || drop(asking);
+    let dropped = |count: usize| assert_eq!(journal.take().len(), 2 * count);
+
+    let start = transaction.savepoint().unwrap();
+    transaction.join(asking()).unwrap();
+    transaction.join(asking()).unwrap_err();
+    dropped(1);
+    transaction.before_commit(hook(asking())).unwrap();
+    transaction.on_abort(hook(asking())).unwrap();
+    drop(transaction.savepoint().unwrap());
+    dropped(1);
+    let later = transaction.savepoint().unwrap();
+    start.rollback().unwrap();
+    dropped(4);
+    transaction.join(asking()).unwrap();
+    transaction.before_commit(|| Err(Error::other("fails"))).unwrap();
+    transaction.before_commit(hook(asking())).unwrap();
+    transaction.on_abort(hook(asking())).unwrap();
+    transaction.commit().unwrap_err();
+    dropped(3);
+    transaction.on_end(|_| drop(later)).unwrap_err();
+    transaction.on_abort(hook(asking())).unwrap_err();
+    transaction.join(asking()).unwrap_err();
+    transaction.abort().unwrap();
+    dropped(2);
 }

@@ -174,8 +174,8 @@ pub enum SchemaMismatch {
     },
     /// The stored version of the type is one that the program cannot upgrade.
     #[error(
-        "object {oid} is version {stored} of type {type_name}, which is at version {known} here \
-         and does not say how to upgrade it"
+        "object {oid} is version {stored} of type {type_name}, which is at version {known} here: \
+         {why}"
     )]
     UnknownVersion {
         /// The object.
@@ -186,6 +186,8 @@ pub enum SchemaMismatch {
         stored: u32,
         /// The version the program has.
         known: u32,
+        /// Why the one cannot become the other.
+        why: Box<str>,
     },
     /// The type's fields changed while its name and version stayed.
     #[error(

@@ -6,7 +6,6 @@
 //! # Invariants
 //! - What is refused changes nothing, and is dropped after the lock is let go.
 
-use super::contain::discard;
 use super::data_manager::{DataManager, Info};
 use super::hooks::{BeforeHook, EndHook, HookResult, When};
 use super::log::Action;
@@ -136,12 +135,7 @@ impl Current {
     pub fn fail(&self, error: &Error) {
         let Ok((members, stage)) = self.state.lock().take_members("fail") else { return };
         let cause = Cause::new(error, members.iter());
-        let spare = {
-            let mut work = self.state.lock();
-            work.return_members(members, stage);
-            work.fail(cause)
-        };
-        discard(spare);
+        self.state.fail(members, stage, cause);
     }
 }
 

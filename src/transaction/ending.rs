@@ -71,12 +71,10 @@ impl Current {
         }
         parts.points.into_values().rev().for_each(discard);
         let result = self.abort_members(parts.members);
-        let tried = self.state.lock().outcome.clone();
-        let outcome = tried.clone().unwrap_or(Outcome::Aborted);
+        // After an attempt to commit, its outcome stays, and its hooks have run already.
+        let outcome = self.state.lock().outcome.clone().unwrap_or(Outcome::Aborted);
         self.leave(Stage::Over, &outcome);
-        if tried.is_none() {
-            self.run_hooks(&outcome);
-        }
+        self.run_hooks(&outcome);
         result
     }
 
@@ -169,7 +167,6 @@ impl Current {
             let mut work = self.state.lock();
             work.outcome = Some(outcome.clone());
             work.stage = stage;
-            work.seats.clear();
             work.hooks.take_before()
         };
         discard(late);

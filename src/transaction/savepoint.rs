@@ -57,17 +57,11 @@ impl Savepoint {
     /// Takes a savepoint; where it is `optimistic`, also of managers that support none.
     pub(super) fn take(state: &Arc<State>, optimistic: bool) -> Result<Savepoint> {
         let (mut members, stage) = state.lock().take_members("take a savepoint")?;
-        let saved = ask(&mut members, &state.log, optimistic);
-        let saved = match saved {
+        let saved = match ask(&mut members, &state.log, optimistic) {
             Ok(saved) => saved,
             Err(error) => {
                 let cause = Cause::new(&error, members.iter());
-                let spare = {
-                    let mut work = state.lock();
-                    work.return_members(members, stage);
-                    work.fail(cause)
-                };
-                discard(spare);
+                state.fail(members, stage, cause);
                 return Err(error);
             }
         };

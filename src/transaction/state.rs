@@ -9,6 +9,7 @@
 //!   still lists them.
 //! - The first cause of failure stays.
 
+use super::contain::discard;
 use super::data_manager::{Info, ManagerId};
 use super::hooks::Hooks;
 use super::log::Log;
@@ -88,6 +89,16 @@ impl State {
             next_point: 0,
         };
         State { number, id, log: Log::new(id), work: Mutex::new(work) }
+    }
+
+    /// Ends a phase that failed with `cause`, and for which `members` were taken out.
+    pub(super) fn fail(&self, members: Vec<Member>, stage: Stage, cause: Cause) {
+        let spare = {
+            let mut work = self.lock();
+            work.return_members(members, stage);
+            work.fail(cause)
+        };
+        discard(spare);
     }
 
     /// The work, for a moment: no foreign code may run, nor be dropped, before it is let go.

@@ -1,4 +1,4 @@
-//! [`logged_errors`]: what a piece of code logs at error level.
+//! [`logged`]: what a piece of code logs at some level.
 
 use parking_lot::Mutex;
 use std::fmt::{Debug, Write};
@@ -9,14 +9,21 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Runs `code` and returns the events of this thread at error level, as text.
 pub fn logged_errors(code: impl FnOnce()) -> Vec<String> {
-    let collector = Collector::default();
-    let lines = collector.0.clone();
+    logged(Level::ERROR, code)
+}
+
+/// Runs `code` and returns the events of this thread at this level, as text.
+pub fn logged(level: Level, code: impl FnOnce()) -> Vec<String> {
+    let lines = Arc::default();
+    let collector = Collector { level, lines: Arc::clone(&lines) };
     tracing::subscriber::with_default(collector, code);
     std::mem::take(&mut *lines.lock())
 }
 
-#[derive(Default)]
-struct Collector(Arc<Mutex<Vec<String>>>);
+struct Collector {
+    level: Level,
+    lines: Arc<Mutex<Vec<String>>>,
+}
 
 struct Line(String);
 
@@ -28,13 +35,13 @@ impl Visit for Line {
 
 impl Subscriber for Collector {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() == &Level::ERROR
+        *metadata.level() == self.level
     }
 
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
-        self.0.lock().push(line.0);
+        self.lines.lock().push(line.0);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use perennial::error::Conflict;
 use perennial::transaction::{
-    DataManager, Decision, Info, ManagerId, Phase, Prepared, Saved, TransactionManager,
+    DataManager, Decision, Info, ManagerId, Phase, Prepared, Saved, Transaction, TransactionManager,
 };
 use perennial::{DatabaseId, Error, Oid, Result, Tid};
 use std::collections::HashMap;
@@ -25,6 +25,17 @@ impl Journal {
     }
 }
 
+/// A manager with a transaction in which the cells `a`, `b`, … were set to 1.
+pub fn working<const N: usize>(names: [&str; N]) -> (Transaction, [Cell; N], Journal) {
+    let (manager, journal) = (TransactionManager::new(), Journal::default());
+    let transaction = manager.begin().unwrap();
+    let cells = names.map(|name| Cell::new(name, &journal));
+    for cell in &cells {
+        cell.set(&manager, 1).unwrap();
+    }
+    (transaction, cells, journal)
+}
+
 /// How a phase goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -43,6 +54,7 @@ pub struct Cell {
     decides: Option<DatabaseId>,
     savepoints: bool,
     recovers: bool,
+    stubborn: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -54,6 +66,7 @@ struct State {
     on_flush: Option<Box<dyn FnMut() -> bool + Send>>,
     waits: usize,
     memories: usize,
+    forgotten: Vec<usize>,
     last: Seen,
 }
 
@@ -73,6 +86,7 @@ impl Cell {
             decides: None,
             savepoints: true,
             recovers: false,
+            stubborn: false,
             state: Arc::default(),
         }
     }
@@ -84,6 +98,11 @@ impl Cell {
 
     pub fn recovering(self) -> Cell {
         Cell { recovers: true, ..self }
+    }
+
+    /// It calls every error retryable.
+    pub fn stubborn(self) -> Cell {
+        Cell { stubborn: true, ..self }
     }
 
     pub fn without_savepoints(self) -> Cell {
@@ -139,7 +158,13 @@ impl Cell {
 
     /// How many savepoints this manager remembers.
     pub fn memories(&self) -> usize {
-        self.state.lock().memories
+        let state = self.state.lock();
+        state.memories - state.forgotten.len()
+    }
+
+    /// Those that it remembers no longer, by number, in the order in which they were dropped.
+    pub fn forgotten(&self) -> Vec<usize> {
+        self.state.lock().forgotten.clone()
     }
 
     fn called(&self, phase: Phase) -> Result<()> {
@@ -172,7 +197,7 @@ impl Cell {
         if let Some(value) = state.pending.take() {
             state.committed = value;
         }
-        self.decides.map(|_| Tid::new(7))
+        self.decides.map(|database| Tid::new(database.bytes()[0].into()))
     }
 }
 
@@ -224,9 +249,15 @@ impl DataManager for Handle {
         self.0.called(Phase::Savepoint)?;
         let mut state = self.0.state.lock();
         state.memories += 1;
-        let value = state.pending;
-        drop(state);
-        Ok(Box::new(Memory { cell: self.0.clone(), value }))
+        let (value, number) = (state.pending, state.memories);
+        Ok(Box::new(Memory { cell: self.0.clone(), value, number }))
+    }
+
+    fn is_retryable(&self, error: &Error) -> bool {
+        if self.0.stubborn {
+            self.0.journal.say(format!("{} is asked: {error}", self.0.name));
+        }
+        self.0.stubborn || error.is_retryable()
     }
 
     fn before_retry(&self, error: &Error) -> Option<Box<dyn FnOnce() + Send>> {
@@ -261,6 +292,7 @@ impl Prepared for Promise {
 struct Memory {
     cell: Cell,
     value: Option<i64>,
+    number: usize,
 }
 
 impl Saved for Memory {
@@ -273,6 +305,6 @@ impl Saved for Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.cell.state.lock().memories -= 1;
+        self.cell.state.lock().forgotten.push(self.number);
     }
 }

@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub mod databases;
 pub mod errors;
 pub mod managers;
 pub mod platter;

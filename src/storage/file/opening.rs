@@ -324,6 +324,6 @@ fn note_global(
         FrameKind::End => {
             decisions.remove(&gtid);
         }
-        FrameKind::Seal => {}
+        FrameKind::Seal | FrameKind::Later(_) => {}
     }
 }

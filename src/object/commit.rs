@@ -1,0 +1,216 @@
+//! How the changes of a transaction become a batch, and the batch revisions: [`commit`].
+//!
+//! The participant calls it with a write set that nobody adds to any more. Everything is encoded
+//! before the storage is asked, and outside every lock; where the storage names contenders, their
+//! types' resolvers merge, and it is asked again.
+//!
+//! # Invariants
+//! - What is stored differs from what it replaces; what can be read back is all that is stored.
+//! - The cache learns of objects only after they were published.
+
+use super::cache::Cached;
+use super::core::Core;
+use super::kind::{Kind, Object};
+use super::writes::{Entry, State, Writes};
+use crate::error::{Conflict, Error, Result};
+use crate::format::{self, Metadata, TypeId};
+use crate::id::{Oid, Tid};
+use crate::storage::{Batch, Contender, Load, Receipt, Snapshot, Verdict};
+use crate::transaction::{Decision, Info};
+use std::sync::Arc;
+
+/// How often one commit may merge with those that were faster.
+const ROUNDS: usize = 100;
+
+/// Commits `writes`; the tid, or `None` where there was nothing to store.
+///
+/// # Errors
+/// [`Error::Conflict`] where others changed the same objects and no resolver helped; those of
+/// encoding, and of the storage.
+pub(super) fn commit(
+    core: &Core,
+    writes: Writes,
+    info: &Info,
+    decision: Option<&Decision>,
+) -> Result<Option<Tid>> {
+    let Some(snapshot) = writes.snapshot.clone() else { return Ok(None) };
+    let mut batch = Batch::default();
+    batch.durability = match (writes.transaction, writes.durability) {
+        (Some(this), Some((of, durability))) if of == this => durability,
+        _ => core.durability,
+    };
+    batch.metadata = metadata(info);
+    batch.decision = decision.map(decided);
+    let mut checks = writes.checks();
+    let mut commit =
+        Commit { core, info, snapshot: &*snapshot, items: Vec::new(), buffers: Buffers::default() };
+    for (oid, entry) in writes.into_entries() {
+        commit.add(&mut batch, oid, entry)?;
+    }
+    // What is written is checked by its base, unless the change turned out to be none.
+    checks.retain(|&(oid, _)| commit.item(oid).is_none());
+    batch.reads = checks;
+    if batch.is_empty() && batch.reads.is_empty() && batch.decision.is_none() {
+        return Ok(None);
+    }
+    commit.run(Arc::new(batch))
+}
+
+struct Commit<'a> {
+    core: &'a Core,
+    info: &'a Info,
+    snapshot: &'a dyn Snapshot,
+    /// One for each write of the batch.
+    items: Vec<Item>,
+    buffers: Buffers,
+}
+
+/// What is to be stored.
+struct Item {
+    oid: Oid,
+    kind: &'static dyn Kind,
+    pinned: bool,
+    /// What it becomes; `None`: it is removed.
+    object: Option<Object>,
+    /// What it was, for the resolver, where that is known.
+    original: Option<Object>,
+}
+
+/// The bytes and references of the object at hand.
+#[derive(Default)]
+struct Buffers {
+    bytes: Vec<u8>,
+    references: Vec<Oid>,
+}
+
+impl Commit<'_> {
+    /// Adds a changed object to the batch, if the change is one.
+    fn add(&mut self, batch: &mut Batch, oid: Oid, entry: Entry) -> Result<()> {
+        let Entry { kind, base, pinned, blank: original, state } = entry;
+        let object = match state {
+            State::Present(object) => Some(object),
+            State::Removed => None,
+            State::Taken(_) | State::Broken => return Err(Error::Busy { oid }),
+        };
+        match &object {
+            None if base == Tid::ZERO => return Ok(()),
+            None => batch.remove(oid, base, pinned),
+            Some(object) => {
+                let type_id = self.encode(kind, oid, object)?;
+                if self.is_unchanged(oid, base, type_id)? {
+                    return Ok(());
+                }
+                let Buffers { bytes, references } = &self.buffers;
+                batch.put((oid, base, pinned), type_id, references, bytes);
+            }
+        }
+        self.items.push(Item { oid, kind, pinned, object, original });
+        Ok(())
+    }
+
+    /// Which write is that of `oid`.
+    fn item(&self, oid: Oid) -> Option<usize> {
+        self.items.binary_search_by_key(&oid, |item| item.oid).ok()
+    }
+
+    fn encode(&mut self, kind: &dyn Kind, oid: Oid, object: &Object) -> Result<TypeId> {
+        let Buffers { bytes, references } = &mut self.buffers;
+        kind.encode(self.core, (oid, object), bytes, references)
+    }
+
+    /// Whether the encoded object is what its base has.
+    fn is_unchanged(&self, oid: Oid, base: Tid, type_id: TypeId) -> Result<bool> {
+        if base == Tid::ZERO {
+            return Ok(false);
+        }
+        let Load::Found(revision) = self.snapshot.load(oid)? else { return Ok(false) };
+        Ok(revision.type_id == type_id && *revision.data == *self.buffers.bytes)
+    }
+
+    /// Asks the storage until it takes the batch, or one of its objects cannot be merged.
+    fn run(mut self, mut batch: Arc<Batch>) -> Result<Option<Tid>> {
+        let mut lost = None;
+        for _ in 0..ROUNDS {
+            let contenders = match self.core.storage.commit(&batch)? {
+                Verdict::Committed(receipt) => return Ok(self.committed(&batch, &receipt)),
+                Verdict::Conflicts(contenders) => contenders,
+            };
+            for contender in contenders {
+                lost = Some(self.merge(Arc::make_mut(&mut batch), contender)?);
+            }
+        }
+        Err(lost.map_or_else(|| Error::other("the storage names no contender"), Error::from))
+    }
+
+    /// Merges this transaction's change with that of the contender. Returns the conflict that it
+    /// would have been, as its error is where nothing can be merged.
+    fn merge(&mut self, batch: &mut Batch, contender: Contender) -> Result<Conflict> {
+        let oid = contender.oid;
+        let index = self.item(oid).filter(|_| !contender.read);
+        let conflict = self.conflict(&contender, index);
+        let Some(index) = index else { return Err(conflict.into()) };
+        let (Some(mine), Some(revision)) = (&self.items[index].object, &contender.revision) else {
+            return Err(conflict.into());
+        };
+        let Item { kind, .. } = self.items[index];
+        let original = match &self.items[index].original {
+            Some(original) => original.clone(),
+            None => match self.snapshot.load(oid)? {
+                Load::Found(base) => kind.decode(self.core, oid, &base)?,
+                Load::Removed(_) | Load::Absent => return Err(conflict.into()),
+            },
+        };
+        let committed = kind.decode(self.core, oid, revision)?;
+        let Some(merged) = kind.resolve(&original, &committed, mine) else {
+            return Err(conflict.into());
+        };
+        let type_id = self.encode(kind, oid, &merged)?;
+        let Buffers { bytes, references } = &self.buffers;
+        batch.replace(index, contender.current, type_id, references, bytes);
+        let item = &mut self.items[index];
+        (item.object, item.original) = (Some(merged), Some(committed));
+        tracing::debug!(%oid, type_name = %kind.name(), "merged with another transaction's change");
+        Ok(conflict)
+    }
+
+    fn conflict(&self, contender: &Contender, index: Option<usize>) -> Conflict {
+        let mut conflict = Conflict::new(contender.oid, contender.base, contender.current);
+        conflict.read = contender.read;
+        conflict.mine = self.info.note.as_str().into();
+        conflict.theirs = contender.note.as_str().into();
+        let stored = || {
+            let stored = self.core.storage.type_def(contender.revision.as_ref()?.type_id)?;
+            Some(stored.name.clone())
+        };
+        conflict.type_name = match index {
+            Some(index) => Some(self.items[index].kind.name().into()),
+            None => stored(),
+        };
+        conflict
+    }
+
+    /// Puts what was stored where readers look first.
+    fn committed(self, batch: &Batch, receipt: &Receipt) -> Option<Tid> {
+        for ((item, write), &place) in
+            self.items.into_iter().zip(batch.writes()).zip(&receipt.places)
+        {
+            let (Some(object), Some(content)) = (item.object, write.content) else { continue };
+            let length = u32::try_from(content.data.len()).unwrap_or(u32::MAX);
+            let (tid, pinned) = (receipt.tid, item.pinned);
+            self.core.cache.insert(item.oid, Cached { place, tid, pinned, length, object });
+        }
+        (!batch.is_empty() || batch.decision.is_some()).then_some(receipt.tid)
+    }
+}
+
+fn metadata(info: &Info) -> Metadata {
+    Metadata { user: info.user.clone(), note: info.note.clone(), extension: info.extension.clone() }
+}
+
+fn decided(decision: &Decision) -> format::Decision {
+    let participants = decision.participants.iter().map(|participant| format::Participant {
+        name: participant.name.clone(),
+        database: participant.database,
+    });
+    format::Decision { gtid: decision.gtid, participants: participants.collect() }
+}

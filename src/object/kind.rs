@@ -1,0 +1,114 @@
+//! What the layer does to an object whose type it has forgotten: [`Kind`].
+//!
+//! Write sets hold objects of many types side by side; each is kept with its kind, which knows the
+//! type and calls the codec, the type's resolver and the check of its stored type. Nothing here touches a
+//! transaction.
+//!
+//! # Invariants
+//! - An object is only handed to the kind it was kept with.
+
+use super::core::Core;
+use super::{Persistent, codec};
+use crate::error::{Error, Result};
+use crate::format::TypeId;
+use crate::id::Oid;
+use crate::storage::Revision;
+use std::any::Any;
+use std::borrow::Cow;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// An object of some type, shared by all who read it.
+pub(super) type Object = Arc<dyn Any + Send + Sync>;
+
+/// A record longer than this is logged: its object should be made of several.
+const LARGE: usize = 16 << 20;
+
+/// The type of an object, as far as its storing goes.
+pub(super) trait Kind: Send + Sync {
+    /// The stable name, in full.
+    fn name(&self) -> Cow<'static, str>;
+
+    /// Appends the object's bytes and references, and says of which stored type they are.
+    fn encode(
+        &self,
+        core: &Core,
+        object: (Oid, &Object),
+        bytes: &mut Vec<u8>,
+        references: &mut Vec<Oid>,
+    ) -> Result<TypeId>;
+
+    /// The object that a revision holds.
+    fn decode(&self, core: &Core, oid: Oid, revision: &Revision<'_>) -> Result<Object>;
+
+    /// What the type's resolver makes of two changes of `original`; `None` where it declines.
+    fn resolve(&self, original: &Object, committed: &Object, mine: &Object) -> Option<Object>;
+}
+
+/// The kind of the type `T`.
+pub(super) fn kind<T: Persistent>() -> &'static dyn Kind {
+    &Of::<T>(PhantomData)
+}
+
+struct Of<T>(PhantomData<fn() -> T>);
+
+impl<T: Persistent> Kind for Of<T> {
+    fn name(&self) -> Cow<'static, str> {
+        T::type_name()
+    }
+
+    fn encode(
+        &self,
+        core: &Core,
+        (oid, object): (Oid, &Object),
+        bytes: &mut Vec<u8>,
+        references: &mut Vec<Oid>,
+    ) -> Result<TypeId> {
+        let value = typed::<T>(object);
+        let type_id = core.types.own::<T>(&*core.storage)?;
+        bytes.clear();
+        references.clear();
+        let encoded = codec::encode(T::NAME, value, core.tag, bytes, references);
+        encoded.map_err(|error| named(error, oid))?;
+        if core.round_trips.is_due::<T>() {
+            codec::check_round_trip(T::NAME, value, bytes, references, core.tag)
+                .map_err(|error| named(error, oid))?;
+        }
+        if bytes.len() > LARGE {
+            let (size, type_name) = (bytes.len(), T::NAME);
+            tracing::warn!(%oid, type_name, size, "a very large object; make several of it");
+        }
+        Ok(type_id)
+    }
+
+    fn decode(&self, core: &Core, oid: Oid, revision: &Revision<'_>) -> Result<Object> {
+        Ok(Arc::new(core.decode::<T>(oid, revision)?))
+    }
+
+    fn resolve(&self, original: &Object, committed: &Object, mine: &Object) -> Option<Object> {
+        let (original, committed, mine) = (typed::<T>(original), typed(committed), typed(mine));
+        // The resolver reads two values and makes a third: a panic leaves nothing half done.
+        let merged =
+            catch_unwind(AssertUnwindSafe(|| T::resolve_conflict(original, committed, mine)));
+        match merged {
+            Ok(merged) => merged.map(|value| Arc::new(value) as Object),
+            Err(_) => {
+                tracing::error!(type_name = T::NAME, "the resolver of conflicts panicked");
+                None
+            }
+        }
+    }
+}
+
+fn typed<T: Persistent>(object: &Object) -> &T {
+    object.downcast_ref().expect("an object is kept with the kind of its own type")
+}
+
+/// Says which object the codec failed on.
+fn named(mut error: Error, oid: Oid) -> Error {
+    if let Error::Codec(failure) = &mut error {
+        failure.oid = Some(oid);
+    }
+    error
+}

@@ -1,0 +1,44 @@
+//! The databases that are open in this process.
+//!
+//! A file and its copy carry one database id, and their references look alike; both open in one
+//! process could be mixed up without anybody noticing. The same file may be open more than once:
+//! the lock sees to it that only one handle writes.
+
+use crate::error::{AlreadyOpen, Error, Result};
+use crate::id::DatabaseId;
+use crate::storage::{FileStorage, Storage};
+use parking_lot::Mutex;
+use std::path::PathBuf;
+
+static OPEN: Mutex<Vec<(DatabaseId, PathBuf)>> = Mutex::new(Vec::new());
+
+/// The entry of one open database, as long as it lives.
+#[derive(Debug)]
+pub(super) struct Registered(DatabaseId, PathBuf);
+
+impl Registered {
+    /// Enters the database in `storage`, whose file is at `path`.
+    pub fn enter(storage: &FileStorage, path: PathBuf) -> Result<Registered> {
+        let id = storage.id();
+        let mut open = OPEN.lock();
+        match open.iter().find(|(other, at)| *other == id && *at != path) {
+            Some((_, at)) => {
+                let refusal = AlreadyOpen::new(id, at.clone(), path);
+                Err(Error::AlreadyOpen(Box::new(refusal)))
+            }
+            None => {
+                open.push((id, path.clone()));
+                Ok(Registered(id, path))
+            }
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut open = OPEN.lock();
+        if let Some(place) = open.iter().position(|(id, at)| *id == self.0 && *at == self.1) {
+            open.swap_remove(place);
+        }
+    }
+}

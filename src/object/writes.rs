@@ -1,0 +1,282 @@
+//! What a transaction wants to change, and the way back to its savepoints: [`Writes`].
+//!
+//! A connection fills it, its participant commits or forgets it; both hold the [`Shared`]. It
+//! knows objects and their kinds, and neither storage nor codec.
+//!
+//! # Invariants
+//! - Only the transaction that joined finds its changes here: they go when it ends.
+//! - A layer holds, of everything touched since its savepoint, what it was before.
+//! - No lock is held while a closure has an object.
+
+use super::kind::{Kind, Object};
+use super::persistent::Persistent;
+use super::types::wrong_type;
+use crate::error::{Error, NotFound, Result};
+use crate::id::{Oid, Tid};
+use crate::storage::{Durability, Snapshot};
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The write set of a connection, shared with its participant.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// Whether anything may be in it: readers ask before they take the lock.
+    joined: AtomicBool,
+    writes: Mutex<Writes>,
+}
+
+/// The changes of one transaction.
+#[derive(Default)]
+pub(super) struct Writes {
+    /// The transaction that joined, by its number at the manager.
+    pub transaction: Option<u64>,
+    /// What it sees.
+    pub snapshot: Option<Arc<dyn Snapshot>>,
+    /// What its commit waits for, where somebody said so: of the transaction of this number.
+    pub durability: Option<(u64, Durability)>,
+    entries: HashMap<Oid, Entry>,
+    checks: HashMap<Oid, Tid>,
+    /// By the numbers of their savepoints, which rise.
+    layers: BTreeMap<u64, Layer>,
+    next_layer: u64,
+    next_ticket: u64,
+    /// How many objects are in the hands of closures.
+    taken: usize,
+}
+
+/// A changed object.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub kind: &'static dyn Kind,
+    /// The revision it was changed from; [`Tid::ZERO`] for a new object.
+    pub base: Tid,
+    pub pinned: bool,
+    /// What a new object was before others made it, too, if that is anything to merge with.
+    pub blank: Option<Object>,
+    pub state: State,
+}
+
+/// What became of an object.
+#[derive(Clone)]
+pub(super) enum State {
+    Present(Object),
+    Removed,
+    /// A closure has it, under this number.
+    Taken(u64),
+    /// A closure had it, and panicked.
+    Broken,
+}
+
+/// What was touched since a savepoint, as it was before.
+#[derive(Default)]
+struct Layer {
+    entries: HashMap<Oid, Option<Entry>>,
+    checks: HashMap<Oid, Option<Tid>>,
+}
+
+impl Shared {
+    /// The changes, where the transaction of this number has any.
+    #[inline]
+    pub fn of(&self, transaction: u64) -> Option<MutexGuard<'_, Writes>> {
+        // Relaxed: the flow of control that joined is the one that asks.
+        if !self.joined.load(Ordering::Relaxed) {
+            return None;
+        }
+        Some(self.writes.lock()).filter(|writes| writes.transaction == Some(transaction))
+    }
+
+    /// The changes, for the transaction of this number to add to.
+    ///
+    /// # Errors
+    /// [`Error::TransactionOver`] where it ended meanwhile.
+    pub fn to(&self, transaction: u64, action: &'static str) -> Result<MutexGuard<'_, Writes>> {
+        self.of(transaction).ok_or(Error::TransactionOver(action))
+    }
+
+    /// Whatever is there.
+    pub fn lock(&self) -> MutexGuard<'_, Writes> {
+        self.writes.lock()
+    }
+
+    /// From now on the transaction of this number, which sees `snapshot`, can add changes.
+    pub fn join(&self, transaction: u64, snapshot: Arc<dyn Snapshot>) {
+        let mut writes = self.writes.lock();
+        writes.leave();
+        (writes.transaction, writes.snapshot) = (Some(transaction), Some(snapshot));
+        self.joined.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes all changes of the transaction of this number out; it can add no more.
+    pub fn leave(&self, transaction: u64) -> Writes {
+        let mut writes = self.writes.lock();
+        if writes.transaction != Some(transaction) {
+            return Writes::default();
+        }
+        self.joined.store(false, Ordering::Relaxed);
+        writes.leave()
+    }
+}
+
+/// Changes.
+impl Writes {
+    /// Takes everything but what is said of the next commit.
+    fn leave(&mut self) -> Writes {
+        let rest = Writes {
+            durability: self.durability,
+            next_ticket: self.next_ticket,
+            ..Writes::default()
+        };
+        std::mem::replace(self, rest)
+    }
+
+    pub fn entry(&self, oid: Oid) -> Option<&Entry> {
+        self.entries.get(&oid)
+    }
+
+    /// What this transaction made of an object, where it touched it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where it removed it, [`Error::Busy`] while a closure has it.
+    pub fn object<T: Persistent>(&self, oid: Oid) -> Option<Result<Arc<T>>> {
+        let entry = self.entries.get(&oid)?;
+        Some(match &entry.state {
+            State::Present(object) => Arc::downcast(object.clone())
+                .map_err(|_| wrong_type(oid, &entry.kind.name(), &T::type_name())),
+            State::Removed => {
+                let at = self.snapshot.as_ref().map_or(Tid::ZERO, |snapshot| snapshot.tid());
+                Err(NotFound::new(oid, at).into())
+            }
+            State::Taken(_) => Err(Error::Busy { oid }),
+            State::Broken => {
+                let what = format!("object {oid} was left half changed by a closure that panicked");
+                Err(Error::Panicked(what.into()))
+            }
+        })
+    }
+
+    /// Puts the object into this state, and remembers the one before for the last savepoint.
+    pub fn put(&mut self, oid: Oid, entry: Entry) {
+        let before = self.entries.insert(oid, entry);
+        if let Some(mut layer) = self.layers.last_entry() {
+            layer.get_mut().entries.entry(oid).or_insert(before);
+        }
+    }
+
+    /// Gives a closure the object, and says under which ticket.
+    pub fn take(&mut self, oid: Oid, entry: Entry) -> u64 {
+        self.next_ticket += 1;
+        self.taken += 1;
+        self.put(oid, Entry { state: State::Taken(self.next_ticket), ..entry });
+        self.next_ticket
+    }
+
+    /// Ends what [`take`](Writes::take) began: `state` is what became of the object, `None` that
+    /// it is as it was read, as though it had never been touched.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where the closure itself rolled the object back.
+    pub fn give_back(&mut self, oid: Oid, ticket: u64, state: Option<State>) -> Result<()> {
+        let entry = self.entries.get_mut(&oid);
+        let entry = entry.filter(|entry| matches!(entry.state, State::Taken(by) if by == ticket));
+        let Some(entry) = entry else {
+            let what = format!("object {oid} was rolled back by the closure that modified it");
+            return Err(Error::InvalidArgument(what.into()));
+        };
+        self.taken -= 1;
+        match state {
+            Some(state) => entry.state = state,
+            None => drop(self.entries.remove(&oid)),
+        }
+        Ok(())
+    }
+
+    /// Checks, at the commit, that the newest revision of `oid` is still that of `tid`.
+    pub fn check(&mut self, oid: Oid, tid: Tid) {
+        let before = self.checks.insert(oid, tid);
+        if let Some(mut layer) = self.layers.last_entry() {
+            layer.get_mut().checks.entry(oid).or_insert(before);
+        }
+    }
+
+    /// An object that a closure still has.
+    pub fn in_hand(&self) -> Option<Oid> {
+        if self.taken == 0 {
+            return None;
+        }
+        let taken = |entry: &Entry| matches!(entry.state, State::Taken(_));
+        self.entries.iter().find(|(_, entry)| taken(entry)).map(|(&oid, _)| oid)
+    }
+
+    /// The checks, by oid.
+    pub fn checks(&self) -> Vec<(Oid, Tid)> {
+        let mut checks: Vec<_> = self.checks.iter().map(|(&oid, &tid)| (oid, tid)).collect();
+        checks.sort_unstable();
+        checks
+    }
+
+    /// The changed objects, by oid.
+    pub fn into_entries(self) -> Vec<(Oid, Entry)> {
+        let mut entries: Vec<_> = self.entries.into_iter().collect();
+        entries.sort_unstable_by_key(|&(oid, _)| oid);
+        entries
+    }
+}
+
+/// Savepoints.
+impl Writes {
+    /// Remembers this state, under the number returned.
+    pub fn save(&mut self) -> u64 {
+        self.next_layer += 1;
+        self.layers.insert(self.next_layer, Layer::default());
+        self.next_layer
+    }
+
+    /// Returns to the state of this number, which stays remembered; whether it was.
+    pub fn roll_back(&mut self, number: u64) -> bool {
+        if !self.layers.contains_key(&number) {
+            return false;
+        }
+        // No savepoint is taken while a closure has an object, so none is returned to one.
+        self.taken = 0;
+        for layer in self.layers.split_off(&number).into_values().rev() {
+            for (oid, before) in layer.entries {
+                match before {
+                    Some(entry) => self.entries.insert(oid, entry),
+                    None => self.entries.remove(&oid),
+                };
+            }
+            for (oid, before) in layer.checks {
+                match before {
+                    Some(tid) => self.checks.insert(oid, tid),
+                    None => self.checks.remove(&oid),
+                };
+            }
+        }
+        self.layers.insert(number, Layer::default());
+        true
+    }
+
+    /// Forgets the state of this number: nobody will return to it. What was touched since counts
+    /// as touched since the savepoint before.
+    pub fn release(&mut self, number: u64) {
+        let Some(Layer { entries, checks }) = self.layers.remove(&number) else { return };
+        if let Some((_, below)) = self.layers.range_mut(..number).next_back() {
+            merge(&mut below.entries, entries);
+            merge(&mut below.checks, checks);
+        }
+    }
+}
+
+/// Adds to `older` what only `later` has, at the cost of the smaller one.
+fn merge<T>(older: &mut HashMap<Oid, T>, mut later: HashMap<Oid, T>) {
+    if older.len() < later.len() {
+        std::mem::swap(older, &mut later);
+        older.extend(later);
+        return;
+    }
+    for (oid, before) in later {
+        older.entry(oid).or_insert(before);
+    }
+}
