@@ -9,10 +9,13 @@ mod codec;
 #[cfg(feature = "cli")]
 mod command_line;
 mod conflicts;
+mod corruption;
 mod counter;
+mod crash;
 mod files;
-mod format;
 mod flushes;
+mod format;
+mod group_commit;
 mod hooks;
 mod jobs;
 mod object_cache;

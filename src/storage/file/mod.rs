@@ -99,7 +99,6 @@ impl Default for FileOptions {
 pub struct FileStorage {
     core: Arc<Core>,
     housekeeper: Mutex<Option<JoinHandle<()>>>,
-    look: Mutex<housekeeping::Look>,
 }
 
 /// What a database file says of itself.
@@ -135,7 +134,7 @@ impl FileStorage {
         let core = opening::open(directory, name, options)?;
         let wanted = options.housekeeping && options.mode != Mode::ReadOnly;
         let housekeeper = if wanted { Some(housekeeping::start(&core)?) } else { None };
-        Ok(FileStorage { core, housekeeper: Mutex::new(housekeeper), look: Mutex::default() })
+        Ok(FileStorage { core, housekeeper: Mutex::new(housekeeper) })
     }
 
     /// The file's path.
@@ -173,16 +172,17 @@ impl FileStorage {
     /// [`Error::Halted`], [`Error::Io`]; nothing is lost.
     pub fn tend(&self) -> Result<bool> {
         self.check_writable("tend the file")?;
-        self.generation()?;
-        self.core.tend(&mut self.look.lock())
+        self.core.tend()
     }
 
     /// Writes the index snapshot now, so that the next opening need not replay the log.
     ///
     /// # Errors
-    /// [`Error::Io`]; the snapshot is then the one of before.
+    /// [`Error::Halted`], [`Error::Closed`], [`Error::Io`]; the snapshot is then the one of before.
     pub fn write_index(&self) -> Result<()> {
         self.check_writable("write the index")?;
+        let _look = self.core.look.lock();
+        self.core.check_open(&self.core.ordered.lock())?;
         index_file::write(&self.core)
     }
 
@@ -211,7 +211,7 @@ impl FileStorage {
         let failed = |error| Error::io("trim", core.path(), error);
         core.generation.log.file.trim(end).map_err(failed)?;
         core.generation.log.file.sync().map_err(failed)?;
-        if core.tail() > 0 {
+        if core.tail() > 0 || core.generation.index.was_repaired() {
             index_file::write(core)?;
         }
         Ok(())
@@ -297,6 +297,8 @@ impl Storage for FileStorage {
             // It panics only where the storage halts for it, which is reported below.
             let _ = housekeeper.join();
         }
+        // Waits for the housekeeping of others, and for another thread that closes.
+        let _look = self.core.look.lock();
         if self.core.is_closed() {
             return Ok(());
         }

@@ -9,7 +9,7 @@
 use super::core::{Core, LeaderState, Ordered, State};
 use super::create::{Held, hold, read_header, remove_leftovers};
 use super::generation::Generation;
-use super::housekeeping::Rest;
+use super::housekeeping::{Look, Rest};
 use super::index::Index;
 use super::log::Log;
 use super::walk::{Mark, Walked, walk};
@@ -81,7 +81,12 @@ impl Subject {
         let length = self.length()?;
         let mut replay = self.replay(true)?;
         if length < replay.proven && self.options.accept_shorter {
+            let given_out = replay.mark.next_oid;
             replay = self.replay(false)?;
+            replay.mark.next_oid = replay.mark.next_oid.max(given_out);
+            // It would contradict what is about to be written over the missing end.
+            let failed = |error| Error::io("remove the index snapshot of", &self.path, error);
+            index_file::forget(&*self.directory, &self.name).map_err(failed)?;
         }
         let proven = replay.proven;
         if length < proven {
@@ -129,23 +134,32 @@ impl Subject {
         let mut tried = 0;
         loop {
             tried += 1;
-            let living = has_writer(&*self.directory, &self.name);
-            let length = self.length()?;
-            let mut replay = self.replay(tried < TRIES)?;
-            let mut shown = length;
-            if living && replay.proven <= length {
-                let walked = replay.probe(length)?;
-                shown = walked.proven.min(length);
-            }
-            if replay.mark.at <= shown {
-                let walked = replay.walk(shown)?;
+            let last = tried == TRIES;
+            match self.try_walk(!last) {
+                Ok((replay, walked, settled)) if settled || last => return Ok((replay, walked)),
+                Err(error) if last => return Err(error),
                 // A writer may have been at work where we read: look again before any verdict.
-                if walked.mark.at >= walked.proven.min(shown) || tried >= TRIES {
-                    return Ok((replay, walked));
+                _ if has_writer(&*self.directory, &self.name) => {
+                    std::thread::sleep(Duration::from_millis(2))
                 }
+                _ => {}
             }
-            std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Walks once as far as may be shown; whether it found no damage on the way.
+    fn try_walk(&self, snapshot: bool) -> Result<(Replay, Walked, bool)> {
+        let living = has_writer(&*self.directory, &self.name);
+        let length = self.length()?;
+        let mut replay = self.replay(snapshot)?;
+        let mut shown = length;
+        if living && replay.proven <= length {
+            shown = replay.probe(length)?.proven.min(length);
+        }
+        let reached = replay.mark.at <= shown;
+        let walked = replay.walk(shown)?;
+        let settled = reached && walked.mark.at >= walked.proven.min(shown);
+        Ok((replay, walked, settled))
     }
 
     fn length(&self) -> Result<u64> {
@@ -236,6 +250,7 @@ impl Subject {
             snapshot_upto: AtomicU64::new(replay.mark.at),
             lock: Mutex::new(lock),
             rest: Rest::default(),
+            look: Mutex::new(Look::at(mark.at)),
             closed: AtomicBool::new(false),
         })
     }

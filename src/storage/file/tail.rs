@@ -88,7 +88,7 @@ fn keep_aside(
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 if same(directory, &target, &*copy) {
                     let _ = directory.remove(&temporary);
-                    return Ok(());
+                    break;
                 }
             }
             outcome => {
