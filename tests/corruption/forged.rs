@@ -107,7 +107,8 @@ fn records_that_do_not_fit_their_frame_are_corrupt() {
 #[test]
 fn a_record_of_an_impossible_object_is_refused() {
     let forger = Forger::new();
-    let head = |oid, previous| RecordHead { oid: Oid::new(oid), pinned: false, previous };
+    let head =
+        |oid, previous| RecordHead { oid: Oid::new(oid), pinned: false, previous, far: None };
     let forged = [
         forger.with_record(&head(200, 0), 100),
         forger.with_record(&head(u64::MAX, 0), u64::MAX),
