@@ -59,7 +59,7 @@ fn crash_everywhere(life: &Life, seeds: u64, depth: u32) -> u64 {
 // R8, R13
 #[test]
 fn a_power_loss_at_any_moment_loses_no_promise_and_halves_no_commit() {
-    for seed in 0..2 * scale() {
+    for seed in 0..scale() {
         let mut life = live(seed, 40, false);
         life.close();
         let states = crash_everywhere(&life, 2, 1);
