@@ -6,12 +6,15 @@ mod support;
 
 mod btree;
 mod codec;
+#[cfg(feature = "cli")]
+mod command_line;
 mod conflicts;
 mod counter;
 mod files;
 mod format;
 mod flushes;
 mod hooks;
+mod jobs;
 mod object_cache;
 mod object_savepoints;
 mod objects;
@@ -26,3 +29,4 @@ mod transaction_model;
 mod transactions;
 mod tree_set;
 mod types;
+mod verify;

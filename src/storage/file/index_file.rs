@@ -126,7 +126,8 @@ pub(super) fn read(
     }
 }
 
-fn read_file(
+/// What is in the snapshot `file`, if it is one of this very database.
+pub(super) fn read_file(
     file: &Arc<dyn AppendFile>,
     database: &FileHeader,
     sums: &Sums,

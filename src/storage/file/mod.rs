@@ -3,7 +3,7 @@
 //! `core` is what its parts share; `create` and `opening` bring it to life, with `walk` for the
 //! verdict on the log's end and `tail` for mending it; `commit` and `leader` write; `generation`,
 //! `log` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody should
-//! wait for. Nothing here decodes an object, and no offset leaves this folder.
+//! wait for; `verify` looks at a whole file from outside. Nothing here decodes an object, and no offset leaves this folder.
 //!
 //! # Invariants
 //! - log order = tid order = publication order.
@@ -23,10 +23,12 @@ mod leader;
 mod log;
 mod opening;
 mod tail;
+mod verify;
 mod walk;
 mod window;
 
 pub use log::Reads;
+pub use verify::{Finding, FindingKind, FrameCounts, Verification, verify};
 
 use self::core::Core;
 use super::{Batch, Change, Snapshot, Storage, Transactions, Verdict};
@@ -38,6 +40,7 @@ use generation::{FileSnapshot, Generation};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -109,8 +112,11 @@ pub struct FileFacts {
     pub generation: u64,
     /// Where the last frame that is shown ends, in bytes.
     pub log_end: u64,
-    /// Up to where the log is known to be durable, in bytes.
+    /// Up to where the log is known to be durable, in bytes. It lies beyond `log_end` where a
+    /// damaged file was opened for reading.
     pub durable: u64,
+    /// Where an opening begins to read the log, in bytes: the index snapshot knows what precedes.
+    pub replay_from: u64,
     /// The oid that would be given out next.
     pub next_oid: Oid,
 }
@@ -144,8 +150,15 @@ impl FileStorage {
             generation: self.core.header.generation,
             log_end: self.core.generation.published_end(),
             durable: self.core.durable(),
-            next_oid: Oid::new(self.core.next_oid.load(std::sync::atomic::Ordering::Acquire)),
+            replay_from: self.core.snapshot_upto.load(Ordering::Acquire),
+            next_oid: Oid::new(self.core.next_oid.load(Ordering::Acquire)),
         }
+    }
+
+    /// Whether somebody, this handle or another, has the file open for writing.
+    pub fn has_writer(&self) -> bool {
+        let core = &self.core;
+        core.options.mode != Mode::ReadOnly || opening::has_writer(&*core.directory, &core.name)
     }
 
     /// All types that objects were stored as.

@@ -45,6 +45,12 @@ pub(super) fn open(
     }
 }
 
+/// Whether somebody has the file `name` open for writing.
+pub(super) fn has_writer(directory: &dyn Directory, name: &str) -> bool {
+    let probe = directory.open(name, Access::Read);
+    probe.and_then(|probe| probe.try_lock()).is_ok_and(|free| !free)
+}
+
 /// The file that is being opened.
 struct Subject {
     directory: Arc<dyn Directory>,
@@ -123,7 +129,7 @@ impl Subject {
         let mut tried = 0;
         loop {
             tried += 1;
-            let living = self.has_writer();
+            let living = has_writer(&*self.directory, &self.name);
             let length = self.length()?;
             let mut replay = self.replay(tried < TRIES)?;
             let mut shown = length;
@@ -140,12 +146,6 @@ impl Subject {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-    }
-
-    /// Whether somebody has the file open for writing.
-    fn has_writer(&self) -> bool {
-        let probe = self.directory.open(&self.name, Access::Read);
-        probe.and_then(|probe| probe.try_lock()).is_ok_and(|free| !free)
     }
 
     fn length(&self) -> Result<u64> {
@@ -217,6 +217,8 @@ impl Subject {
             clock_ran_back: false,
             state: State::Open,
         };
+        // What a reader found beyond the proven mark may still be lost; a writer has mended it.
+        let durable = if lock.is_some() { mark.at } else { replay.proven };
         Arc::new(Core {
             directory: self.directory,
             name: self.name,
@@ -225,7 +227,7 @@ impl Subject {
             generation: Arc::new(replay.generation),
             types: replay.types,
             next_oid: AtomicU64::new(mark.next_oid.number()),
-            durable: AtomicU64::new(mark.at),
+            durable: AtomicU64::new(durable),
             ordered: Mutex::new(ordered),
             moved: Condvar::new(),
             leader: Mutex::new(LeaderState { chain: mark.chain, buffer: Vec::new() }),
