@@ -28,6 +28,15 @@ pub use transaction::{
     Current, Outcome, Report, RetryPolicy, Savepoint, Status, Transaction, TransactionManager,
 };
 
+/// The documents' code is compiled and run with the tests.
 #[cfg(doctest)]
-#[doc = include_str!("../docs/guide-jobs-draft.md")]
-mod guide_jobs_draft {}
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../docs/guide.md")]
+    struct Guide;
+
+    #[doc = include_str!("../docs/guide-jobs-draft.md")]
+    struct GuideJobsDraft;
+}

@@ -159,7 +159,7 @@ impl Core {
         let mut builder = FrameBuilder::new(FrameKind::Commit, &bytes).map_err(wrong)?;
         builder.reserve(batch.len(), batch.encoded_len() + 32 * batch.len());
         for (write, &previous) in batch.writes().zip(&bases.writes) {
-            let head = RecordHead { oid: write.oid, pinned: write.pinned, previous };
+            let head = RecordHead { oid: write.oid, pinned: write.pinned, previous, far: None };
             let content = write.content.as_ref();
             let content = content.map(|it| (it.type_id.0, it.references.bytes(), it.data));
             builder.push(&head, content);

@@ -311,6 +311,6 @@ fn note_global(
         FrameKind::End => {
             decisions.remove(&gtid);
         }
-        FrameKind::Seal => {}
+        FrameKind::Seal | FrameKind::Later(_) => {}
     }
 }

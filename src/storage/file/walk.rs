@@ -12,7 +12,7 @@
 
 use super::log::Log;
 use super::window::Window;
-use crate::error::Result;
+use crate::error::{NotADatabase, Result};
 use crate::format::{FIRST_FRAME, FileHeader, Frame, FrameHeader, FrameKind, Malformed};
 use crate::id::{Oid, Tid};
 
@@ -89,10 +89,18 @@ impl Walked {
         if let Err(wrong) = self.mark.fits(&header) {
             return Ok(Err(wrong));
         }
+        let log = window.log();
         let frame = match window.frame(self.mark.at)? {
             Ok(frame) => frame,
             Err(wrong) => return Ok(Err(wrong)),
         };
+        // Whole, and chained to what is whole: no crash made this, and nothing here may cut it.
+        self.mark.check_order(&frame.header).map_err(|wrong| log.corrupt(frame.offset, wrong))?;
+        if let FrameKind::Later(kind) = frame.header.kind {
+            let at = frame.offset;
+            let what = format!("the frame at offset {at} is of kind {kind}, of a later format");
+            return Err(NotADatabase::new(&log.path, what).into());
+        }
         apply(&frame)?;
         self.mark = Mark {
             at: frame.end(),
@@ -106,16 +114,21 @@ impl Walked {
 }
 
 impl Mark {
-    /// Whether the frame of this header continues the log here.
+    /// Whether the frame of this header was written after the one before it.
     fn fits(&self, header: &FrameHeader) -> Result<(), Malformed> {
-        let takes_tid = header.kind == FrameKind::Commit;
-        let tid_fits = match takes_tid {
-            true => header.tid > self.tid,
-            false => header.tid == self.tid,
-        };
-        if header.chain != self.chain {
-            return Err("the frame does not follow the one before it".into());
+        match header.chain == self.chain {
+            true => Ok(()),
+            false => Err("the frame does not follow the one before it".into()),
         }
+    }
+
+    /// Whether the header counts on from what precedes it.
+    fn check_order(&self, header: &FrameHeader) -> Result<(), Malformed> {
+        let tid_fits = match header.kind {
+            FrameKind::Commit => header.tid > self.tid,
+            FrameKind::Later(_) => header.tid >= self.tid,
+            _ => header.tid == self.tid,
+        };
         if !tid_fits || header.next_oid < self.next_oid {
             return Err("the transaction of the frame is out of order".into());
         }

@@ -26,6 +26,11 @@ impl<'a> Window<'a> {
         Window { log, start: 0, bytes: Vec::new(), bound }
     }
 
+    /// The log it moves over.
+    pub(super) fn log(&self) -> &'a Log {
+        self.log
+    }
+
     /// The `length` bytes at `offset`; fewer where the bound comes first.
     pub(super) fn get(&mut self, offset: u64, length: usize) -> Result<&[u8]> {
         let room = usize::try_from(self.bound.saturating_sub(offset)).unwrap_or(usize::MAX);
