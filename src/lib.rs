@@ -11,6 +11,7 @@ pub mod file;
 pub mod storage;
 pub mod transaction;
 mod object;
+pub mod collections;
 mod jobs;
 
 pub use error::{Error, Result};

@@ -4,11 +4,18 @@
 
 mod support;
 
+mod btree;
 mod codec;
+#[cfg(feature = "cli")]
+mod command_line;
 mod conflicts;
+mod corruption;
+mod counter;
+mod crash;
 mod files;
-mod format;
 mod flushes;
+mod format;
+mod group_commit;
 mod hooks;
 mod jobs;
 mod object_cache;
@@ -23,4 +30,6 @@ mod storage_laws;
 mod tidy;
 mod transaction_model;
 mod transactions;
+mod tree_set;
 mod types;
+mod verify;

@@ -172,13 +172,17 @@ impl<'a> Record<'a> {
         Ok(front.saturating_add(references).saturating_add(data))
     }
 
+    /// Which object the bytes of a record claim to be of; for messages about bad ones only.
+    pub fn claim(bytes: &[u8]) -> Option<Oid> {
+        let mut reader = Reader::new(bytes.get(FRONT..)?);
+        Head::decode(&mut reader).ok().map(|head| head.oid)
+    }
+
     /// Checks that the record, which stands at `at`, belongs to the frame at `frame`.
-    pub(super) fn belongs_to(
-        &self,
-        at: u64,
-        header: &FrameHeader,
-        frame: u64,
-    ) -> Result<(), Malformed> {
+    ///
+    /// # Errors
+    /// The rule of the format that is broken.
+    pub fn belongs_to(&self, at: u64, header: &FrameHeader, frame: u64) -> Result<(), Malformed> {
         if self.tid != header.tid || at.checked_sub(self.back) != Some(frame) {
             return Err("a record of another frame".into());
         }

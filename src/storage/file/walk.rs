@@ -67,7 +67,7 @@ pub(super) fn walk(
             Ok(()) => {}
             Err(wrong) => {
                 walked.wrong = Some(wrong);
-                walked.proven = witnesses(&mut window, length, &walked)?;
+                walked.proven = witnesses(&mut window, length, walked.mark.at, walked.proven)?;
                 break;
             }
         }
@@ -106,7 +106,7 @@ impl Walked {
             at: frame.end(),
             chain: frame.sum,
             tid: frame.header.tid,
-            next_oid: frame.header.next_oid,
+            next_oid: self.mark.next_oid.max(frame.header.next_oid),
         };
         self.last = Some(frame.header.kind);
         Ok(Ok(()))
@@ -115,7 +115,7 @@ impl Walked {
 
 impl Mark {
     /// Whether the frame of this header was written after the one before it.
-    fn fits(&self, header: &FrameHeader) -> Result<(), Malformed> {
+    pub(super) fn fits(&self, header: &FrameHeader) -> Result<(), Malformed> {
         match header.chain == self.chain {
             true => Ok(()),
             false => Err("the frame does not follow the one before it".into()),
@@ -123,24 +123,31 @@ impl Mark {
     }
 
     /// Whether the header counts on from what precedes it.
-    fn check_order(&self, header: &FrameHeader) -> Result<(), Malformed> {
+    pub(super) fn check_order(&self, header: &FrameHeader) -> Result<(), Malformed> {
         let tid_fits = match header.kind {
             FrameKind::Commit => header.tid > self.tid,
             FrameKind::Later(_) => header.tid >= self.tid,
             _ => header.tid == self.tid,
         };
-        if !tid_fits || header.next_oid < self.next_oid {
+        // The next oid is no test: one that was given out and never stored stands in a snapshot
+        // only, and the frames written since need not know of it.
+        if !tid_fits {
             return Err("the transaction of the frame is out of order".into());
         }
         Ok(())
     }
 }
 
-/// How much of the file its headers behind the bad spot claim to have been durable.
-fn witnesses(window: &mut Window<'_>, length: u64, walked: &Walked) -> Result<u64> {
+/// How much of the file its headers behind the bad spot at `bad` claim to have been durable;
+/// that much is `proven` already.
+pub(super) fn witnesses(
+    window: &mut Window<'_>,
+    length: u64,
+    bad: u64,
+    mut proven: u64,
+) -> Result<u64> {
     const STRETCH: u64 = 1 << 16;
-    let mut proven = walked.proven;
-    let mut at = walked.mark.at;
+    let mut at = bad;
     while at < length {
         let stretch = window.get(at, STRETCH as usize)?;
         let candidates: Vec<u64> = stretch

@@ -58,6 +58,11 @@ impl<'a> Window<'a> {
         })
     }
 
+    /// Reads anew what is asked for next: somebody may have written there.
+    pub(super) fn forget(&mut self) {
+        self.bytes.clear();
+    }
+
     /// What the header at `offset` claims to have been durable, if its sum is good.
     pub(super) fn claim(&mut self, offset: u64) -> Result<Option<u64>> {
         let sums = self.log.sums;
