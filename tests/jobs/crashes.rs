@@ -1,6 +1,6 @@
 //! The crash points: the power goes, or the process dies, and somebody looks at what is left.
 
-use super::kit::{Home, LONG, assert_empty, eager, enqueue, noting, only, pay, paying};
+use super::kit::{Home, LONG, Seen, assert_empty, eager, enqueue, noting, only, pay, paying};
 use crate::support::databases::Account;
 use crate::support::rng::Rng;
 use crate::support::sim::{Failure as Fault, Kind, Policy as Loss, SimDisk, Times};
@@ -201,6 +201,57 @@ fn a_job_whose_removal_was_synced_is_never_run_again() {
     let books = Books::open(&disk.crash(Loss::Nothing, 1));
     let (runner, again) = noting(&books.db, RunMode::Manual);
     assert_eq!((runner.run_due(), seen.all(), again.all()), (0, vec![1], vec![]));
+}
+
+/// K9: should the process die again, it must be known who was claimed.
+#[test]
+fn the_claim_of_a_job_that_was_in_a_crash_outlives_a_power_loss() {
+    let disk = SimDisk::new();
+    {
+        let books = Books::open(&disk);
+        let _runner = noting(&books.db, RunMode::Manual);
+        books.ask(1);
+    }
+    let found = Arc::new(std::sync::Mutex::new(None));
+    {
+        let books = Books::open(&disk);
+        let (left, now) = (found.clone(), disk.clone());
+        let runner = paying(&books.db, RunMode::Manual, eager(), move |context, _| {
+            assert_eq!(context.crashes(), 1);
+            *left.lock().unwrap() = Some(now.crash(Loss::Nothing, 1));
+            Ok(())
+        });
+        assert_eq!(runner.run_due(), 1);
+    }
+
+    let found = found.lock().unwrap().take().expect("the power went in the handler");
+    let books = Books::open(&found);
+    let _runner = noting(&books.db, RunMode::Manual);
+    assert_eq!(only(&books.db).crashes, 2);
+}
+
+/// A result that cannot be written is not tried again by the same runner: that would repeat the
+/// effects for as long as the disk refuses.
+#[test]
+fn a_job_whose_removal_cannot_be_written_is_run_again_by_the_next_start_only() {
+    let disk = SimDisk::new();
+    let books = Books::open(&disk);
+    let (failing, sent) = (disk.clone(), Seen::default());
+    let notes = sent.clone();
+    let runner = paying(&books.db, RunMode::Manual, eager(), move |_, job| {
+        notes.add(job.cents);
+        failing.fail(Kind::Write, 0, Fault::Io, Times::Always);
+        Ok(())
+    });
+    books.ask(1);
+
+    assert_eq!((runner.run_due(), runner.run_due()), (1, 0));
+    assert_eq!(sent.all(), [1]);
+    drop((runner, books));
+
+    let books = Books::open(&disk.crash(Loss::Everything, 1));
+    let (runner, again) = noting(&books.db, RunMode::Manual);
+    assert_eq!((runner.run_due(), again.all()), (1, vec![1]));
 }
 
 /// K12
