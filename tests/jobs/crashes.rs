@@ -3,7 +3,7 @@
 use super::kit::{Home, LONG, Seen, assert_empty, eager, enqueue, noting, only, pay, paying};
 use crate::support::databases::Account;
 use crate::support::rng::Rng;
-use crate::support::sim::{Failure as Fault, Kind, Policy as Loss, SimDisk, Times};
+use crate::support::sim::{Action, Failure as Fault, Kind, Policy as Loss, SimDisk, Times};
 use perennial::file::DiskDirectory;
 use perennial::storage::FileStorage;
 use perennial::storage::file::FileOptions;
@@ -252,6 +252,27 @@ fn a_job_whose_removal_cannot_be_written_is_run_again_by_the_next_start_only() {
     let books = Books::open(&disk.crash(Loss::Everything, 1));
     let (runner, again) = noting(&books.db, RunMode::Manual);
     assert_eq!((runner.run_due(), again.all()), (1, vec![1]));
+}
+
+/// J26, of what it says of cost: a job that is done at once is waited for once, in the commit of
+/// the transaction that asked for it.
+#[test]
+fn a_job_costs_the_one_sync_of_its_transaction() {
+    const JOBS: usize = 50;
+    let disk = SimDisk::new();
+    let books = Books::open(&disk);
+    let (runner, seen) = noting(&books.db, RunMode::Manual);
+    books.ask(0);
+    runner.run_due();
+    let syncs = || disk.actions().iter().filter(|a| matches!(a, Action::Sync { .. })).count();
+    let before = syncs();
+
+    for cents in 1..=JOBS as i64 {
+        books.ask(cents);
+        runner.run_due();
+    }
+
+    assert_eq!((seen.all().len(), syncs() - before), (1 + JOBS, JOBS));
 }
 
 /// K12
