@@ -37,7 +37,4 @@ mod documents {
 
     #[doc = include_str!("../docs/guide.md")]
     struct Guide;
-
-    #[doc = include_str!("../docs/guide-jobs-draft.md")]
-    struct GuideJobsDraft;
 }
