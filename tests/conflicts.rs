@@ -179,6 +179,24 @@ fn a_check_ends_with_its_transaction_and_stores_nothing() {
     });
 }
 
+// C4
+#[test]
+fn a_change_that_changes_nothing_conflicts_with_nobody() {
+    everywhere(|db| {
+        let (touched, changed) = (account(db, 1), stray(db, 1));
+        let (mut transaction, conn) = user(db);
+        conn.modify(touched, |a| a.cents += 1).unwrap();
+        conn.modify(touched, |a| a.cents -= 1).unwrap();
+        conn.modify(changed, |a| a.cents = 5).unwrap();
+        db.transact(|conn| conn.modify(touched, |a| a.cents = 2)).unwrap();
+
+        transaction.commit().unwrap();
+
+        assert_eq!((cents(db, touched), cents(db, changed)), (2, 5));
+        assert_eq!(db.history(touched).unwrap().len(), 2);
+    });
+}
+
 // M5
 #[test]
 fn a_resolver_merges() {
@@ -486,6 +504,34 @@ fn a_hook_cannot_leak_a_change_into_the_next_transaction() {
         let mut next = manager.begin().unwrap();
         assert_eq!(conn.get(account).unwrap().cents, 2);
         assert_eq!(next.commit().unwrap().tid, None);
+    });
+}
+
+// H5
+#[test]
+fn what_a_hook_hears_of_is_visible_to_everybody() {
+    everywhere(|db| {
+        let account = account(db, 1);
+        let (mut transaction, conn) = user(db);
+        conn.modify(account, |a| a.cents = 2).unwrap();
+        let handle = db.clone();
+        transaction
+            .on_commit(move |_| {
+                let seen = || {
+                    let (_another, conn) = user(&handle);
+                    (conn.get(account).unwrap().cents, cents(&handle, account))
+                };
+                assert_eq!(seen(), (2, 2));
+                assert_eq!(thread::scope(|scope| scope.spawn(seen).join().unwrap()), (2, 2));
+                let next = || handle.transact(|conn| conn.modify(account, |a| a.cents += 1));
+                thread::scope(|scope| scope.spawn(next).join().unwrap())
+            })
+            .unwrap();
+
+        let report = transaction.commit().unwrap();
+
+        assert!(report.hook_failures.is_empty(), "{:?}", report.hook_failures);
+        assert_eq!(cents(db, account), 3, "no lock stood against another thread's commit");
     });
 }
 

@@ -396,7 +396,7 @@ fn a_closed_database_says_so_to_everybody() {
     });
 }
 
-// C12
+// C12, C2
 #[test]
 fn a_connection_moves_and_objects_are_shared() {
     everywhere(|db| {

@@ -2,8 +2,8 @@
 
 use crate::support::managers::{Cell, Fault, Journal, working};
 use perennial::transaction::{
-    Current, DataManager, Epoch, Info, ManagerId, Outcome, Phase, Prepared, Saved, Savepoint,
-    Status, Synchronizer, Transaction, TransactionManager,
+    Current, DataManager, Decision, Epoch, Info, ManagerId, Outcome, Phase, Prepared, Saved,
+    Savepoint, Status, Synchronizer, Transaction, TransactionManager,
 };
 use perennial::{Error, Result, Tid};
 use std::sync::Arc;
@@ -455,6 +455,48 @@ fn a_call_during_a_phase_is_refused() {
     transaction.commit().unwrap();
 
     assert_eq!(a.committed(), 1);
+}
+
+/// T11: those who were called already would never hear of who joins now.
+#[test]
+fn joining_in_a_phase_of_the_commit_is_refused() {
+    struct Inviting(ManagerId, TransactionManager, Cell);
+    impl Inviting {
+        fn invite(&self) {
+            let refused = self.1.join(self.2.handle());
+            assert!(matches!(refused, Err(Error::InProgress("join"))), "{refused:?}");
+            self.2.break_at(Phase::Abort, Fault::Error); // it got so far
+        }
+    }
+    impl DataManager for Inviting {
+        fn identity(&self) -> ManagerId {
+            self.0
+        }
+        fn sort_key(&self) -> String {
+            "b".into()
+        }
+        fn prepare(&mut self, _: &Info) -> Result<Box<dyn Prepared>> {
+            self.invite();
+            Err(Error::other("that was all"))
+        }
+        fn commit_alone(&mut self, _: &Info, _: Option<&Decision>) -> Result<Option<Tid>> {
+            self.invite();
+            Err(Error::other("that was all"))
+        }
+        fn abort(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+    for other in ["a", "c"] {
+        let (mut transaction, [_other], journal) = working([other]);
+        let (manager, guest) = (transaction.manager().clone(), Cell::new("guest", &journal));
+        transaction.join(Inviting(ManagerId::new(), manager, guest.clone())).unwrap();
+
+        let error = transaction.commit().unwrap_err();
+
+        assert_eq!(error.to_string(), "that was all", "behind {other}");
+        assert!(guest.handle().abort().is_err(), "it was asked to invite");
+    }
 }
 
 /// T11

@@ -22,6 +22,22 @@ use std::time::Duration;
 /// #[derive(Serialize, Deserialize)]
 /// struct SendReceipt { to: String }
 /// impl Job for SendReceipt { const KIND: &'static str = "bank.SendReceipt"; }
+///
+/// let db = perennial::Database::in_memory()?;
+/// db.transact(|conn| conn.enqueue(&SendReceipt { to: "alice".into() }))?;
+/// # Ok::<(), perennial::Error>(())
+/// ```
+///
+/// What has no kind cannot be enqueued:
+///
+/// ```compile_fail
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// struct SendReceipt { to: String }
+///
+/// let db = perennial::Database::in_memory()?;
+/// db.transact(|conn| conn.enqueue(&SendReceipt { to: "alice".into() }))?;
+/// # Ok::<(), perennial::Error>(())
 /// ```
 ///
 /// Its value says what to do, and is written with the job: at most 64 KiB. References in it keep

@@ -30,6 +30,26 @@ use std::sync::Arc;
 /// It sees one snapshot for each transaction, and its own changes. It is for one flow of control:
 /// it may move to another thread, but not be shared. Two connections of one database cannot both
 /// change objects in one transaction.
+///
+/// ```
+/// # let db = perennial::Database::in_memory()?;
+/// let conn = db.connect(&perennial::TransactionManager::new());
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || conn.tid().is_ok());
+/// });
+/// # Ok::<(), perennial::Error>(())
+/// ```
+///
+/// Without `move`, the threads would share it, and that does not compile:
+///
+/// ```compile_fail
+/// # let db = perennial::Database::in_memory()?;
+/// let conn = db.connect(&perennial::TransactionManager::new());
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| conn.tid().is_ok());
+/// });
+/// # Ok::<(), perennial::Error>(())
+/// ```
 pub struct Connection {
     view: View,
     manager: TransactionManager,

@@ -24,6 +24,18 @@ use std::borrow::Cow;
 /// impl Persistent for Account { const NAME: &'static str = "bank.Account"; }
 /// ```
 ///
+/// Without it, a value cannot be stored:
+///
+/// ```compile_fail
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct Account { owner: String, cents: i64 }
+///
+/// let db = perennial::Database::in_memory()?;
+/// db.transact(|conn| conn.add(Account { owner: "alice".into(), cents: 100 }))?;
+/// # Ok::<(), perennial::Error>(())
+/// ```
+///
 /// One whose fields have changed since it was first stored says how to read its past:
 ///
 /// ```

@@ -23,6 +23,30 @@ use std::sync::Arc;
 ///
 /// It is for one flow of control: not `Sync`. The objects that it gives out are shared, and stay
 /// what they are for as long as somebody holds them.
+///
+/// ```
+/// # use perennial::{Database, Persistent};
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize)]
+/// # struct Page { text: String }
+/// # impl Persistent for Page { const NAME: &'static str = "wiki.Page"; }
+/// # let db = Database::in_memory()?;
+/// let page = db.transact(|conn| conn.add(Page { text: "hello".into() }))?;
+/// assert_eq!(db.view(|view| Ok(view.get(page)?.text.clone()))?, "hello");
+/// # Ok::<(), perennial::Error>(())
+/// ```
+///
+/// To write in a view does not compile:
+///
+/// ```compile_fail
+/// # use perennial::{Database, Persistent};
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize)]
+/// # struct Page { text: String }
+/// # impl Persistent for Page { const NAME: &'static str = "wiki.Page"; }
+/// # let db = Database::in_memory()?;
+/// let page = db.transact(|conn| conn.add(Page { text: "hello".into() }))?;
+/// db.view(|view| view.modify(page, |page| page.text.clear()))?;
+/// # Ok::<(), perennial::Error>(())
+/// ```
 pub struct View {
     pub(super) core: Arc<Core>,
     sight: Sight,

@@ -69,7 +69,7 @@ fn remove(storage: &Arc<dyn Storage>, oid: Oid) {
     assert!(matches!(storage.commit(&Arc::new(batch)).unwrap(), Verdict::Committed(_)));
 }
 
-// X6
+// X6, C2
 #[test]
 fn a_missing_leaf_is_an_error_that_names_it_and_never_a_missing_key() {
     for (storage, _home) in storages() {

@@ -1,11 +1,16 @@
 //! Frames whose sums are right and whose numbers are not: whoever forges them gets an error.
 
-use super::kit::{Files, NAME, Written, directory, open, written};
+use super::kit::{Files, NAME, Written, directory, open, put, written};
+use crate::support::errors::logged;
 use perennial::format::{
     FileHeader, FrameBuilder, FrameHeader, FrameKind, RecordHead, Sums, put_bytes, put_varint,
 };
+use perennial::storage::Storage;
 use perennial::storage::file::Mode;
 use perennial::{Error, Oid, Tid};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+use tracing::Level;
 
 /// A file to which a forged frame can be added.
 struct Forger {
@@ -119,4 +124,27 @@ fn a_record_of_an_impossible_object_is_refused() {
         let outcome = open(directory(files), Mode::Existing);
         assert!(matches!(outcome, Err(Error::Corrupt(_) | Error::Exhausted(_))), "{number}");
     }
+}
+
+// R3: the last transaction is of tomorrow.
+#[test]
+fn tids_count_on_where_the_clock_is_behind() {
+    let forger = Forger::new();
+    let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+    let last = Tid::ZERO.next(tomorrow).unwrap();
+    let header = FrameHeader { tid: last, ..forger.header() };
+    let storage = open(directory(&forger.with(&header, &[])), Mode::Existing).unwrap();
+    assert_eq!(storage.last_tid(), last);
+    let (oid, mut bases) = (storage.new_oid().unwrap(), BTreeMap::new());
+
+    let warnings = logged(Level::WARN, || {
+        for further in 1..4 {
+            let data = BTreeMap::from([(oid, vec![further])]);
+            let tid = put(&storage, &data, &mut bases);
+            assert_eq!(tid.number(), last.number() + u64::from(further));
+        }
+    });
+
+    assert_eq!(warnings.len(), 1, "it is said once: {warnings:?}");
+    assert!(warnings[0].contains("the clock is behind"), "{warnings:?}");
 }

@@ -49,7 +49,7 @@ fn what_was_given_back_once_is_not_charged_by_later_starts() {
     }
 }
 
-/// K7
+/// K4, K7
 #[test]
 fn a_job_that_was_done_stays_done_after_a_kill() {
     let home = Home::default();
@@ -154,7 +154,7 @@ fn settle(disk: &SimDisk, crashes: u32) -> i64 {
     asked
 }
 
-/// K3, K4: effects elsewhere happen at least once; and none for a transaction that a power loss
+/// K0, K3, K4: effects elsewhere happen at least once; and none for a transaction that a power loss
 /// takes back, though the database commits lazily.
 #[test]
 fn wherever_the_power_goes_no_effect_lacks_its_transaction() {

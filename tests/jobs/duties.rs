@@ -92,7 +92,7 @@ fn a_job_of_an_aborted_transaction_never_exists() {
     });
 }
 
-/// J2
+/// J2, S10
 #[test]
 fn a_job_past_a_savepoint_goes_with_the_rollback() {
     everywhere(|db| {
@@ -238,7 +238,7 @@ fn what_complete_refuses_leaves_the_job() {
     assert_eq!(only(&db).last_error.as_deref(), Some("second thoughts"));
 }
 
-/// J9
+/// J15: neither early nor for nothing.
 #[test]
 fn nothing_is_written_when_nothing_is_due() {
     everywhere(|db| {

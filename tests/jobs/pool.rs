@@ -10,7 +10,7 @@ use std::thread;
 const THREADS: i64 = 16;
 const EACH: i64 = 500;
 
-/// J13, J8
+/// J13: each of them once, and without a conflict of the queue's own making.
 #[test]
 fn of_jobs_committed_by_many_threads_each_is_handled_once() {
     everywhere(|db| {
