@@ -11,6 +11,7 @@ pub mod file;
 pub mod storage;
 pub mod transaction;
 mod object;
+pub mod collections;
 
 pub use error::{Error, Result};
 pub use id::{DatabaseId, GlobalId, Oid, Tid};

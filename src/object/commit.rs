@@ -162,7 +162,7 @@ impl Commit<'_> {
         batch.replace(index, contender.current, type_id, references, bytes);
         let item = &mut self.items[index];
         (item.object, item.original) = (Some(merged), Some(committed));
-        tracing::debug!(%oid, type_name = kind.name(), "merged with another transaction's change");
+        tracing::debug!(%oid, type_name = %kind.name(), "merged with another transaction's change");
         Ok(conflict)
     }
 

@@ -14,6 +14,7 @@ use crate::format::TypeId;
 use crate::id::Oid;
 use crate::storage::Revision;
 use std::any::Any;
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -26,8 +27,8 @@ const LARGE: usize = 16 << 20;
 
 /// The type of an object, as far as its storing goes.
 pub(super) trait Kind: Send + Sync {
-    /// The stable name.
-    fn name(&self) -> &'static str;
+    /// The stable name, in full.
+    fn name(&self) -> Cow<'static, str>;
 
     /// Appends the object's bytes and references, and says of which stored type they are.
     fn encode(
@@ -53,8 +54,8 @@ pub(super) fn kind<T: Persistent>() -> &'static dyn Kind {
 struct Of<T>(PhantomData<fn() -> T>);
 
 impl<T: Persistent> Kind for Of<T> {
-    fn name(&self) -> &'static str {
-        T::NAME
+    fn name(&self) -> Cow<'static, str> {
+        T::type_name()
     }
 
     fn encode(

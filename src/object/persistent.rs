@@ -9,6 +9,7 @@
 use crate::error::{CodecFailure, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 
 /// A type whose values can be objects of a database.
 ///
@@ -89,6 +90,15 @@ pub trait Persistent: Serialize + DeserializeOwned + Clone + Send + Sync + 'stat
             Self::VERSION
         );
         Err(CodecFailure::new(Self::NAME, what).into())
+    }
+
+    /// The name in full. A generic type has as many as it is given parameters, since each of them
+    /// has fields of its own; all others have [`NAME`](Persistent::NAME) and leave this alone.
+    ///
+    /// It is asked for where a type is first met in a database, and for messages; a name that is
+    /// put together from its parameters need not be remembered.
+    fn type_name() -> Cow<'static, str> {
+        Cow::Borrowed(Self::NAME)
     }
 
     /// Merges two changes that were made to one object at the same time: from `original`, others

@@ -61,13 +61,12 @@ impl View {
     /// [`Error::NoTransaction`], [`Error::Closed`], and those of reading.
     pub fn pinned<T: Persistent>(&self) -> Result<Vec<Ref<T>>> {
         let snapshot = self.snapshot()?.clone();
-        let mut found = Vec::new();
+        let (name, mut found) = (T::type_name(), Vec::new());
         for oid in self.core.storage.pinned()? {
             let Load::Found(revision) = snapshot.load(oid)? else { continue };
             let stored = self.core.storage.type_def(revision.type_id);
-            let is_one = stored.is_some_and(|stored| {
-                *stored.name == *T::NAME || T::ALIASES.contains(&&*stored.name)
-            });
+            let is_one = stored
+                .is_some_and(|stored| *stored.name == *name || T::ALIASES.contains(&&*stored.name));
             if is_one {
                 found.push(Ref::new(oid, self.core.tag));
             }

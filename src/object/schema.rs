@@ -41,7 +41,7 @@ impl Schema {
 
 fn definition<T: Persistent>() -> Result<TypeDef> {
     let shape = Shape::of::<T>(T::NAME)?.to_string().into();
-    Ok(TypeDef { name: T::NAME.into(), version: T::VERSION, shape })
+    Ok(TypeDef { name: T::type_name().into(), version: T::VERSION, shape })
 }
 
 impl Core {
@@ -68,8 +68,8 @@ impl Core {
             let what = format!("its type, number {}, is not in the type table", revision.type_id.0);
             return Err(at(CodecFailure::new(T::NAME, what).into(), oid, revision));
         };
-        if *stored.name != *T::NAME && !T::ALIASES.contains(&&*stored.name) {
-            return Err(wrong_type(oid, &stored.name, T::NAME));
+        if *stored.name != *T::type_name() && !T::ALIASES.contains(&&*stored.name) {
+            return Err(wrong_type(oid, &stored.name, &T::type_name()));
         }
         if stored.version > T::VERSION {
             return Err(unknown_version::<T>(oid, stored.version, "this program is older".into()));
@@ -101,7 +101,7 @@ pub(super) fn wrong_type(oid: Oid, stored: &str, asked: &str) -> Error {
 }
 
 fn unknown_version<T: Persistent>(oid: Oid, stored: u32, why: Box<str>) -> Error {
-    let (type_name, known) = (T::NAME.into(), T::VERSION);
+    let (type_name, known) = (T::type_name().into(), T::VERSION);
     SchemaMismatch::UnknownVersion { oid, type_name, stored, known, why }.into()
 }
 

@@ -143,7 +143,7 @@ impl Writes {
         let entry = self.entries.get(&oid)?;
         Some(match &entry.state {
             State::Present(object) => Arc::downcast(object.clone())
-                .map_err(|_| wrong_type(oid, entry.kind.name(), T::NAME)),
+                .map_err(|_| wrong_type(oid, &entry.kind.name(), &T::type_name())),
             State::Removed => {
                 let at = self.snapshot.as_ref().map_or(Tid::ZERO, |snapshot| snapshot.tid());
                 Err(NotFound::new(oid, at).into())
