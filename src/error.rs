@@ -162,6 +162,13 @@ pub enum Error {
     #[error("the job bucket is full: {0}")]
     JobsFull(Box<str>),
 
+    /// The job is not this attempt's any more: it was discarded, or given to another one.
+    #[error("the claim on job {job} was lost")]
+    ClaimLost {
+        /// The job.
+        job: Oid,
+    },
+
     /// A limit of the format or of the address space was reached.
     #[error("{0}")]
     Exhausted(Box<str>),

@@ -12,9 +12,14 @@ pub mod storage;
 pub mod transaction;
 mod object;
 pub mod collections;
+mod jobs;
 
 pub use error::{Error, Result};
 pub use id::{DatabaseId, GlobalId, Oid, Tid};
+pub use jobs::{
+    Context, Enqueued, Failure, Job, JobBucket, JobCounts, JobInfo, JobLimits, JobState, JobStats,
+    Policy, RunMode, Runner, RunnerBuilder,
+};
 pub use object::{
     Connection, Database, Options, Persistent, Ref, Settings, View, codec, decode_as, shape,
 };

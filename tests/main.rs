@@ -9,6 +9,7 @@ mod conflicts;
 mod files;
 mod flushes;
 mod hooks;
+mod jobs;
 mod object_cache;
 mod object_savepoints;
 mod objects;

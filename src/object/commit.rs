@@ -15,7 +15,7 @@ use super::writes::{Entry, State, Writes};
 use crate::error::{Conflict, Error, Result};
 use crate::format::{self, Metadata, TypeId};
 use crate::id::{Oid, Tid};
-use crate::storage::{Batch, Contender, Load, Receipt, Snapshot, Verdict};
+use crate::storage::{Batch, Contender, Durability, Load, Receipt, Snapshot, Verdict};
 use crate::transaction::{Decision, Info};
 use std::sync::Arc;
 
@@ -99,6 +99,11 @@ impl Commit<'_> {
                 }
                 let Buffers { bytes, references } = &self.buffers;
                 batch.put((oid, base, pinned), type_id, references, bytes);
+                if pinned && base == Tid::ZERO {
+                    // Work outside the database begins as soon as this is committed: a power loss
+                    // must not take away what it was begun for.
+                    batch.durability = Durability::Sync;
+                }
             }
         }
         self.items.push(Item { oid, kind, pinned, object, original });

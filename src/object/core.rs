@@ -6,6 +6,7 @@
 //! # Invariants
 //! - No two databases that were opened in this process have one tag.
 
+use super::attached::Attachment;
 use super::cache::Cache;
 use super::codec::RoundTrips;
 use super::database::Settings;
@@ -27,6 +28,7 @@ pub(super) struct Core {
     pub round_trips: RoundTrips,
     /// What commits wait for that say nothing else.
     pub durability: Durability,
+    pub attachment: Attachment,
     /// Its entry among the databases that are open in this process, until it closes.
     pub registered: Mutex<Option<Registered>>,
 }
@@ -40,6 +42,7 @@ impl Core {
             schema: Schema::default(),
             round_trips: RoundTrips::default(),
             durability: settings.durability,
+            attachment: Attachment::default(),
             registered: Mutex::new(None),
         }
     }

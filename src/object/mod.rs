@@ -11,6 +11,7 @@
 //! - Bytes that were accepted once can be read back by the type that wrote them.
 //! - Revisions are immutable, so decoded ones are shared and never invalidated.
 
+mod attached;
 mod cache;
 pub mod codec;
 mod commit;
@@ -32,6 +33,7 @@ mod turn;
 mod view;
 mod writes;
 
+pub(crate) use attached::WeakDatabase;
 pub use codec::decode_as;
 pub use connection::Connection;
 pub use database::{Database, Settings};

@@ -1,0 +1,187 @@
+//! The jobs of one open database: [`Engine`].
+//!
+//! Made at the first use, and kept in the database's memory for as long as that is open. It has
+//! the lock around the [`Board`] and the [`Ledger`], and lets workers sleep; what is done with a
+//! job is for `work` to say. It holds the database weakly: threads that sleep keep nothing open.
+//!
+//! # Invariants
+//! - The boot id is drawn anew each time the database is opened: whoever claimed a job under
+//!   another one is dead.
+//! - No lock is held while the database is read or written, or foreign code runs.
+
+use super::board::{Board, Next, Picked, Waiting};
+use super::ledger::Ledger;
+use super::policy::Signal;
+use super::record::{Head, State};
+use crate::error::{Error, Result};
+use crate::id::Oid;
+use crate::object::{Database, WeakDatabase};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// The jobs of one open database.
+pub(super) struct Engine {
+    /// Names this opening in claims.
+    pub boot: u64,
+    pub database: WeakDatabase,
+    inner: Mutex<Inner>,
+    /// There is something to start, or a reason to stop.
+    startable: Condvar,
+    /// Something ended.
+    progress: Condvar,
+}
+
+/// What the lock guards.
+#[derive(Default)]
+pub(super) struct Inner {
+    pub board: Board,
+    pub ledger: Ledger,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// The database's hold on its engine: when the database goes, the threads do.
+struct Hold(Arc<Engine>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let ended = self.0.lock().board.end();
+        self.0.join();
+        drop(ended);
+    }
+}
+
+impl Engine {
+    /// The engine of this database.
+    ///
+    /// # Errors
+    /// Those of reading the jobs that are there.
+    pub fn of(database: &Database) -> Result<Arc<Engine>> {
+        let hold = database.attached(|| {
+            let boot = getrandom::u64().map_err(|error| {
+                Error::io("draw random numbers from", "the system", error.into())
+            })?;
+            let inner = Mutex::new(Inner { ledger: read(database)?, ..Inner::default() });
+            let (startable, progress) = (Condvar::new(), Condvar::new());
+            let database = database.downgrade();
+            Ok(Hold(Arc::new(Engine { boot, database, inner, startable, progress })))
+        })?;
+        Ok(hold.0.clone())
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+
+    /// Something may be started that could not be before, or somebody need not wait any more.
+    pub fn wake(&self) {
+        self.startable.notify_all();
+        self.progress.notify_all();
+    }
+
+    /// Lets a job wait, in memory, until `at`.
+    pub fn put(&self, id: Oid, kind: &str, at: Instant, how: Waiting) {
+        if self.lock().board.put(id, kind, at, how) {
+            self.startable.notify_one();
+        }
+    }
+
+    /// The next job, when it is due; `None` when the runner of this generation has ended.
+    pub fn next(&self, generation: u64) -> Option<Picked> {
+        let mut inner = self.lock();
+        loop {
+            if inner.board.generation != generation {
+                return None;
+            }
+            match inner.board.next(Instant::now()) {
+                Next::Run(picked) => {
+                    // What wakes one worker may be enough for two.
+                    self.startable.notify_one();
+                    return Some(picked);
+                }
+                Next::Wait(Some(until)) => {
+                    self.startable.wait_until(&mut inner, until);
+                }
+                Next::Wait(None) => self.startable.wait(&mut inner),
+            }
+        }
+    }
+
+    /// A job that was due at `now`.
+    pub fn next_due(&self, now: Instant) -> Option<Picked> {
+        match self.lock().board.next(now) {
+            Next::Run(picked) => Some(picked),
+            Next::Wait(_) => None,
+        }
+    }
+
+    /// The job runs no more. `tally` says in the ledger, and on the board, what became of it.
+    pub fn ended(&self, id: Oid, signal: Signal, tally: impl FnOnce(&mut Inner)) {
+        let mut inner = self.lock();
+        inner.board.ended(id, signal, Instant::now());
+        tally(&mut inner);
+        drop(inner);
+        self.wake();
+    }
+
+    /// Waits until `is_over`, or `until`; whether it is.
+    pub fn wait(&self, until: Instant, is_over: impl Fn(&Board) -> bool) -> bool {
+        let mut inner = self.lock();
+        while !is_over(&inner.board) {
+            if self.progress.wait_until(&mut inner, until).timed_out() {
+                return is_over(&inner.board);
+            }
+        }
+        true
+    }
+
+    pub fn keep(&self, thread: JoinHandle<()>) {
+        self.lock().threads.push(thread);
+    }
+
+    /// Wakes all workers, and waits for those that have a reason to end; not for the thread that
+    /// calls, which may be one of them.
+    pub fn join(&self) {
+        let threads = std::mem::take(&mut self.lock().threads);
+        self.wake();
+        let this = thread::current().id();
+        for thread in threads.into_iter().filter(|other| other.thread().id() != this) {
+            if thread.join().is_err() {
+                tracing::error!("a worker of the job bucket panicked");
+            }
+        }
+    }
+
+    /// Forgets the threads: they end when their handlers return.
+    pub fn detach(&self) {
+        drop(std::mem::take(&mut self.lock().threads));
+        self.wake();
+    }
+}
+
+/// What the file knows of jobs.
+fn read(database: &Database) -> Result<Ledger> {
+    let mut ledger = Ledger::default();
+    database.view(|view| {
+        for job in view.pinned::<Head>()? {
+            let head = view.get(job)?;
+            ledger.found(job.oid(), &head);
+        }
+        Ok(())
+    })?;
+    Ok(ledger)
+}
+
+/// How long from now an instant is that lies `delay` ahead; far ones are ten years away.
+pub(super) fn after(delay: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
+    Instant::now() + delay.min(FAR)
+}
+
+impl Head {
+    /// Whether it waits, and is not dead.
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+}

@@ -1,0 +1,162 @@
+//! How a transaction asks for a job: [`Connection::enqueue`].
+//!
+//! The job is one pinned object, written by the transaction's own commit, which waits for the
+//! disk whatever was asked of it; a hook then hands it over. A [`Permit`] lies in the hook, and
+//! gives back what was reserved when the hook goes: with a rollback, an abort, a conflict.
+//!
+//! # Invariants
+//! - After the commit, handing over cannot fail: its place was reserved before.
+//! - Producers share no object, so that they never conflict over their jobs.
+
+use super::board::Waiting;
+use super::engine::{Engine, after};
+use super::handler::fingerprint;
+use super::job::{Enqueued, Job};
+use super::ledger::Key;
+use super::record::{Body, Head, PAYLOAD_LIMIT, Payload, State, micros};
+use super::work;
+use crate::error::{Error, Result};
+use crate::id::Oid;
+use crate::object::{Connection, Ref, codec};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+impl Connection {
+    /// Asks for a job: it will be run after the transaction commits, and only then. Order is
+    /// best effort.
+    ///
+    /// The commit waits for the disk. Where a runner is started that knows the kind, the job runs
+    /// at once; otherwise it is kept until one does.
+    ///
+    /// # Errors
+    /// [`Error::NoTransaction`]; [`Error::Codec`], and [`Error::InvalidArgument`] beyond 64 KiB;
+    /// [`Error::JobsFull`], after which the transaction can still commit other work;
+    /// [`Error::Conflict`] where another transaction that is still running enqueued a job with the
+    /// same [key](Job::dedupe_key).
+    pub fn enqueue<J: Job>(&self, job: &J) -> Result<Enqueued> {
+        self.enqueue_due(job, None)
+    }
+
+    /// Asks for a job that is not run before `when`, by the system's clock.
+    ///
+    /// # Errors
+    /// Those of [`enqueue`](Connection::enqueue).
+    pub fn enqueue_at<J: Job>(&self, job: &J, when: SystemTime) -> Result<Enqueued> {
+        self.enqueue_due(job, Some(when))
+    }
+
+    fn enqueue_due<J: Job>(&self, job: &J, when: Option<SystemTime>) -> Result<Enqueued> {
+        let current = self.transaction()?;
+        let database = self.database();
+        let engine = Engine::of(&database)?;
+        let body = encode(job, database.tag())?;
+        let now = SystemTime::now();
+        let delay = when.and_then(|when| when.duration_since(now).ok()).unwrap_or_default();
+        let key = job.dedupe_key().map(|key| (J::KIND.to_owned(), key));
+        let permit = {
+            let mut inner = engine.lock();
+            let holder = key.as_ref().map(|key| inner.ledger.holder(key, current.id()));
+            if let Some(id) = holder.transpose()?.flatten() {
+                return Ok(Enqueued::Duplicate(id));
+            }
+            let bytes = body.bytes.len() as u64;
+            inner.ledger.admit(bytes)?;
+            let claimed = delay.is_zero() && inner.board.reserve(J::KIND);
+            let engine = engine.clone();
+            if let Some(key) = &key {
+                inner.ledger.hold(key.clone(), Oid::ROOT, Some(current.id()));
+            }
+            Permit { engine, id: Oid::ROOT, kind: J::KIND, delay, bytes, key, claimed, used: false }
+        };
+        let mut permit = permit;
+        let due = micros(now + delay);
+        let state = if permit.claimed { State::Claimed(engine.boot) } else { State::Ready };
+        let head = Head {
+            kind: J::KIND.into(),
+            version: J::VERSION,
+            shape: fingerprint::<J>()?,
+            state,
+            due,
+            since: due,
+            attempts: u32::from(permit.claimed),
+            failures: 0,
+            crashes: 0,
+            first_error: None,
+            last_error: None,
+            key: permit.key.as_ref().map(|(_, key)| key.clone()),
+            payload: Payload::store(self, body)?,
+        };
+        let id = self.add_pinned(head)?.oid();
+        permit.named(id, current.id());
+        current.on_commit(move |_| permit.hand_over())?;
+        Ok(Enqueued::New(id))
+    }
+}
+
+fn encode<J: Job>(job: &J, tag: u32) -> Result<Body> {
+    let (mut bytes, mut references) = (Vec::new(), Vec::new());
+    codec::encode(J::KIND, job, tag, &mut bytes, &mut references)?;
+    if cfg!(debug_assertions) {
+        codec::check_round_trip(J::KIND, job, &bytes, &references, tag)?;
+    }
+    if bytes.len() > PAYLOAD_LIMIT {
+        let (length, kind) = (bytes.len(), J::KIND);
+        let what = format!("a job {kind} of {length} bytes; the limit is {PAYLOAD_LIMIT}");
+        return Err(Error::InvalidArgument(what.into()));
+    }
+    let references = references.into_iter().map(|oid| Ref::new(oid, 0)).collect();
+    Ok(Body { bytes, references })
+}
+
+/// What is reserved for a job whose transaction runs.
+struct Permit {
+    engine: Arc<Engine>,
+    id: Oid,
+    kind: &'static str,
+    delay: Duration,
+    bytes: u64,
+    key: Option<Key>,
+    /// Whether the job is born claimed, and has a place to be handed over in.
+    claimed: bool,
+    used: bool,
+}
+
+impl Permit {
+    /// The job has an id now.
+    fn named(&mut self, id: Oid, transaction: crate::id::GlobalId) {
+        self.id = id;
+        if let Some(key) = &self.key {
+            self.engine.lock().ledger.hold(key.clone(), id, Some(transaction));
+        }
+    }
+
+    /// The transaction is committed: the job waits for a worker, or runs here.
+    fn hand_over(mut self) {
+        self.used = true;
+        let how = Waiting { claimed: self.claimed, suspect: false };
+        {
+            let mut inner = self.engine.lock();
+            if let Some(key) = self.key.take() {
+                inner.ledger.hold(key, self.id, None);
+            }
+            if self.claimed {
+                inner.board.free();
+            }
+            inner.board.put(self.id, self.kind, after(self.delay), how);
+        }
+        work::handed_over(&self.engine);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.used {
+            return;
+        }
+        let mut inner = self.engine.lock();
+        if self.claimed {
+            inner.board.free();
+        }
+        inner.ledger.remove(self.id, self.bytes, self.key.take());
+    }
+}

@@ -1,0 +1,63 @@
+//! What a start finds in the file, and makes of it: [`recover`].
+//!
+//! # Invariants
+//! - All that a dead process left is given back in one transaction, or nothing is: a crash in
+//!   between charges nobody twice.
+//! - Where there is nothing to give back, nothing is written.
+
+use super::board::Waiting;
+use super::engine::{Engine, after};
+use super::record::{Head, State};
+use super::work::write_to;
+use crate::error::Result;
+use crate::object::{Connection, Database, Ref};
+use crate::storage::Durability;
+use std::collections::HashSet;
+use std::time::{Instant, SystemTime};
+
+/// Gives back what dead processes had claimed, and puts all jobs that wait on the board.
+pub(super) fn recover(engine: &Engine, database: &Database) -> Result<()> {
+    let strays = std::mem::take(&mut engine.lock().board.strays);
+    let orphans = write_to(database, Durability::Sync, |conn| give_back(engine, conn, &strays))?;
+    if orphans > 0 {
+        tracing::warn!(orphans, "jobs were under way when a process died");
+        engine.lock().ledger.counts.recovered += orphans;
+    }
+    database.view(|view| {
+        for job in view.pinned::<Head>()? {
+            let head = view.get(job)?;
+            if head.is_ready() {
+                let stored = view.stored_by(job)?;
+                let mut inner = engine.lock();
+                let wait = head.wait(stored, SystemTime::now(), &inner.board.policy(&head.kind));
+                let how = Waiting { claimed: false, suspect: head.crashes > 0 };
+                let at = if wait.is_zero() { Instant::now() } else { after(wait) };
+                inner.board.put_new(job.oid(), &head.kind, at, how);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// T7, and T6 for what this process has claimed and lost sight of; how many were T7.
+fn give_back(engine: &Engine, conn: &Connection, strays: &HashSet<crate::id::Oid>) -> Result<u64> {
+    let mut orphans = 0;
+    let claimed: Vec<(Ref<Head>, u64)> = conn
+        .pinned::<Head>()?
+        .into_iter()
+        .filter_map(|job| match conn.get(job).ok()?.state {
+            State::Claimed(boot) => Some((job, boot)),
+            State::Ready | State::Dead => None,
+        })
+        .collect();
+    for (job, boot) in claimed {
+        if boot != engine.boot {
+            let policy = engine.lock().board.policy(&conn.get(job)?.kind);
+            conn.modify(job, |head| head.orphan(&policy))?;
+            orphans += 1;
+        } else if strays.contains(&job.oid()) {
+            conn.modify(job, |head| head.release(head.due))?;
+        }
+    }
+    Ok(orphans)
+}

@@ -1,0 +1,65 @@
+//! What a layer above keeps for as long as a database is open, and how it does not keep it open:
+//! [`Database::attached`], [`WeakDatabase`].
+//!
+//! The jobs come here: they may name the objects, and not the other way round.
+//!
+//! # Invariants
+//! - A database has one attachment at most, made once.
+
+use super::core::Core;
+use super::database::Database;
+use super::view::View;
+use crate::error::{Error, Result};
+use parking_lot::Mutex;
+use std::any::Any;
+use std::sync::{Arc, Weak};
+
+/// The place of the attachment.
+#[derive(Default)]
+pub(super) struct Attachment(Mutex<Option<Arc<dyn Any + Send + Sync>>>);
+
+/// A handle that does not keep its database open.
+#[derive(Clone)]
+pub(crate) struct WeakDatabase(Weak<Core>);
+
+impl WeakDatabase {
+    /// The database, while somebody else keeps it open.
+    pub(crate) fn upgrade(&self) -> Option<Database> {
+        self.0.upgrade().map(|core| Database { core })
+    }
+}
+
+impl Database {
+    pub(crate) fn downgrade(&self) -> WeakDatabase {
+        WeakDatabase(Arc::downgrade(&self.core))
+    }
+
+    /// The mark of this database on references.
+    pub(crate) fn tag(&self) -> u32 {
+        self.core.tag
+    }
+
+    /// What is attached to the database; `make` makes it when it is asked for first, and others
+    /// wait until it has. It is dropped when the last handle of the database is.
+    ///
+    /// # Errors
+    /// Those of `make`, which is called again next time.
+    pub(crate) fn attached<T: Any + Send + Sync>(
+        &self,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        let mut place = self.core.attachment.0.lock();
+        let attached = match &*place {
+            Some(attached) => attached.clone(),
+            None => place.insert(Arc::new(make()?)).clone(),
+        };
+        attached.downcast().map_err(|_| Error::other("something else is attached to the database"))
+    }
+}
+
+impl View {
+    /// The database that it shows.
+    pub(crate) fn database(&self) -> Database {
+        Database { core: self.core.clone() }
+    }
+}

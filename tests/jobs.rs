@@ -1,0 +1,8 @@
+//! The laws of the job bucket.
+
+mod bucket;
+mod crashes;
+mod duties;
+mod kit;
+mod pool;
+mod retries;
