@@ -111,7 +111,7 @@ fn import(
     let mut importer = Importer::open(db, archive, data)?;
     let (start, first) = (Instant::now(), importer.mark().rows);
     if first > 0 {
-        println!("known            {}; going on from there", count(first, "row", "rows"));
+        println!("known            the first {} of the file", count(first, "row", "rows"));
     }
     let bar = bar("reading", length);
     let (mut flights, mut skipped) = (0, 0);

@@ -7,6 +7,7 @@ mod support;
 mod codec;
 mod conflicts;
 mod files;
+mod flights;
 mod flushes;
 mod hooks;
 mod jobs;

@@ -155,7 +155,7 @@ impl Reader {
         }
         let place = self.place();
         let line = self.source.line()?;
-        let value = serde_json::from_slice(&line);
+        let value = serde_json::from_slice(line.trim_ascii_end());
         let value = value.map_err(|error| format!("not JSON: {}", bare(&error)));
         Ok(Some(self.row(place, value.and_then(flight))))
     }

@@ -1,28 +1,32 @@
 //! Questions to the database, and their answers in print.
 
-use crate::model::{self, Airport, Alert, Flight};
+use crate::model::{self, Airport, Alert, Flight, LATE, Time};
 use perennial::{Database, Ref, Result, View};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// How many flights a route needs to be compared, if any has so many.
 const ENOUGH: u64 = 10;
 
-/// Prints the longest delay, that airport's day, and the most delayed route.
+/// Prints the longest delay, a day at the busiest airport, and the most delayed route.
 pub fn questions(db: &Database) -> Result<()> {
     db.view(|view| {
         let flights = model::find_archive(view)?.flights;
         let mut routes = HashMap::<_, Route>::new();
-        let mut longest: Option<std::sync::Arc<Flight>> = None;
+        let mut airports = BTreeMap::<Ref<Airport>, u64>::new();
+        let mut longest: Option<Arc<Flight>> = None;
         for flight in flights.values(view) {
             let flight = view.get(flight?)?;
             routes.entry((flight.origin, flight.destination)).or_default().add(&flight);
+            *airports.entry(flight.origin).or_default() += 1;
+            *airports.entry(flight.destination).or_default() += 1;
             if longest.as_ref().is_none_or(|longest| flight.delay > longest.delay) {
                 longest = Some(flight);
             }
         }
-        let Some(longest) = longest else { return Ok(()) };
-        print_longest(view, &longest)?;
-        print_day(view, &longest)?;
+        longest.map_or(Ok(()), |flight| print_longest(view, &flight))?;
+        let busiest = airports.iter().max_by_key(|&(_, flights)| *flights);
+        busiest.map_or(Ok(()), |(&airport, _)| print_day(view, airport))?;
         print_route(view, &routes)
     })
 }
@@ -52,20 +56,27 @@ fn print_longest(view: &View, flight: &Flight) -> Result<()> {
     Ok(())
 }
 
-fn print_day(view: &View, flight: &Flight) -> Result<()> {
-    let airport = view.get(flight.origin)?;
-    let (first, last) = flight.time.day();
-    let (mut leave, mut arrive, mut late) = (0, 0, 0);
-    for entry in airport.flights.range(view, first..=last) {
-        let other = view.get(entry?.1)?;
-        leave += u64::from(other.origin == flight.origin);
-        arrive += u64::from(other.destination == flight.origin);
-        late += u64::from(other.delay >= model::LATE);
+/// Of an airport's days the one with the most late flights.
+fn print_day(view: &View, place: Ref<Airport>) -> Result<()> {
+    let airport = view.get(place)?;
+    let mut late = BTreeMap::<String, (u64, Time)>::new();
+    for entry in airport.flights.iter(view) {
+        let ((time, _), flight) = entry?;
+        let is_late = view.get(flight)?.delay >= LATE;
+        late.entry(time.date()).or_insert((0, time)).0 += u64::from(is_late);
     }
-    let (name, date) = (&airport.name, flight.time.date());
-    println!(
-        "its airport      {name}, {date}: {leave} left, {arrive} arrived, {late} of them late"
-    );
+    let Some((date, &(late, time))) = late.iter().max_by_key(|&(_, &(late, _))| late) else {
+        return Ok(());
+    };
+    let (first, last) = time.day();
+    let (mut leave, mut arrive) = (0, 0);
+    for entry in airport.flights.range(view, first..=last) {
+        let flight = view.get(entry?.1)?;
+        leave += u64::from(flight.origin == place);
+        arrive += u64::from(flight.destination == place);
+    }
+    let town = town(&airport);
+    println!("a day at         {town}: on {date} {leave} left, {arrive} arrived, {late} were late");
     Ok(())
 }
 
@@ -76,8 +87,9 @@ fn print_route(view: &View, routes: &HashMap<(Ref<Airport>, Ref<Airport>), Route
     let worst = compared.max_by(|a, b| a.1.mean().total_cmp(&b.1.mean()).then(b.0.cmp(a.0)));
     if let Some(((from, to), route)) = worst {
         let (from, to) = (view.get(*from)?, view.get(*to)?);
-        let (from, to, mean, flights) = (town(&from), town(&to), route.mean(), route.flights);
-        println!("worst route      {from} to {to}: {mean:.0} minutes in the mean of {flights}");
+        let (from, to, mean) = (town(&from), town(&to), route.mean());
+        let flights = count(route.flights, "flight", "flights");
+        println!("worst route      {from} to {to}: {mean:.0} minutes late, the mean of {flights}");
     }
     Ok(())
 }
