@@ -28,3 +28,13 @@ pub use storage::file::Reads;
 pub use transaction::{
     Current, Outcome, Report, RetryPolicy, Savepoint, Status, Transaction, TransactionManager,
 };
+
+/// The documents' code is compiled and run with the tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../docs/guide.md")]
+    struct Guide;
+}

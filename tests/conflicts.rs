@@ -133,6 +133,30 @@ fn a_checked_object_that_changed_conflicts() {
     });
 }
 
+// M4, C4
+#[test]
+fn a_check_holds_though_the_change_turns_out_to_be_none() {
+    everywhere(|db| {
+        for check_first in [false, true] {
+            let (checked, changed) = (stray(db, 1), stray(db, 1));
+            let (mut transaction, conn) = user(db);
+            if check_first {
+                conn.check_current(checked).unwrap();
+            }
+            conn.modify(checked, |_| ()).unwrap();
+            if !check_first {
+                conn.check_current(checked).unwrap();
+            }
+            conn.modify(changed, |a| a.cents = 2).unwrap();
+            db.transact(|conn| conn.modify(checked, |a| a.cents = 2)).unwrap();
+
+            let error = transaction.commit().unwrap_err();
+
+            assert!(matches!(&error, Error::Conflict(c) if c.read), "{error}");
+        }
+    });
+}
+
 // M4
 #[test]
 fn a_check_ends_with_its_transaction_and_stores_nothing() {
@@ -472,7 +496,7 @@ fn a_failed_transaction_stays_readable_and_takes_no_change() {
         let account = account(db, 1);
         let manager = TransactionManager::new();
         let conn = db.connect(&manager);
-        let hook = db.connect(&manager);
+        let (hook, reader) = (db.connect(&manager), db.connect(&manager));
         let mut transaction = manager.begin().unwrap();
         conn.modify(account, |a| a.cents = 5).unwrap();
         db.transact(|conn| conn.modify(account, |a| a.cents = 2)).unwrap();
@@ -490,7 +514,9 @@ fn a_failed_transaction_stays_readable_and_takes_no_change() {
 
         let Error::TransactionFailed(failed) = &error else { panic!("{error}") };
         assert!(failed.cause.contains("conflict on object"), "{error}");
-        assert_eq!(conn.get(account).unwrap().cents, 1, "as it was seen before");
+        for conn in [&conn, &reader] {
+            assert_eq!(conn.get(account).unwrap().cents, 1, "as it was at the begin");
+        }
         assert!(matches!(conn.add(Tally(1)), Err(Error::TransactionFailed(_))));
         transaction.abort().unwrap();
         drop(transaction);

@@ -4,11 +4,19 @@
 
 mod support;
 
+mod btree;
 mod codec;
+#[cfg(feature = "cli")]
+mod command_line;
 mod conflicts;
+mod corruption;
+mod counter;
+mod crash;
 mod files;
 mod flights;
 mod flushes;
+mod format;
+mod group_commit;
 mod hooks;
 mod jobs;
 mod object_cache;
@@ -17,10 +25,12 @@ mod objects;
 mod opening;
 mod retries;
 mod savepoints;
-mod schemas;
 mod shapes;
 mod simulated_disk;
 mod storage_laws;
 mod tidy;
 mod transaction_model;
 mod transactions;
+mod tree_set;
+mod types;
+mod verify;

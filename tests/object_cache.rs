@@ -1,7 +1,7 @@
 //! Laws of the cache that all connections share.
 
-use crate::support::databases::{Account, account, cents, everywhere, everywhere_with};
-use perennial::{Database, Ref, Settings, View};
+use crate::support::databases::{Account, account, cents, everywhere, everywhere_with, storages};
+use perennial::{Connection, Database, Ref, Settings, View};
 use std::sync::{Arc, Weak};
 
 const BOUND: u64 = 1 << 20;
@@ -148,4 +148,22 @@ fn an_old_view_is_not_served_what_is_newer_nor_spoils_it() {
             assert_eq!(cents(db, account), 2);
         }
     });
+}
+
+#[test]
+fn what_was_cached_and_then_changed_elsewhere_is_read_anew() {
+    for (storage, _home) in storages() {
+        let here = Database::with_storage(storage.clone(), &Settings::default());
+        let elsewhere = Database::with_storage(storage, &Settings::default());
+        let account = account(&here, 1);
+        assert_eq!(cents(&here, account), 1);
+
+        let there = |conn: &Connection| {
+            let account = conn.root::<Account>("account")?.expect("the account");
+            conn.modify(account, |a| a.cents = 2)
+        };
+        elsewhere.transact(there).unwrap();
+
+        assert_eq!(cents(&here, account), 2);
+    }
 }

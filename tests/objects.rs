@@ -1,6 +1,6 @@
 //! Laws of objects, roots, references and views.
 
-use crate::support::databases::{Account, account, cents, everywhere, stray};
+use crate::support::databases::{Account, account, cents, everywhere, loose, stray};
 use crate::support::errors::logged;
 use perennial::error::SchemaMismatch;
 use perennial::storage::Durability;
@@ -89,7 +89,7 @@ fn a_root_is_made_once() {
 fn a_root_or_reference_of_the_wrong_type_is_told_with_both_types() {
     everywhere(|db| {
         let right = account(db, 1);
-        let wrong: Ref<Bank> = retyped(right);
+        let wrong: Ref<Bank> = loose(right.oid());
 
         let by_root = db.view(|view| view.root::<Bank>("account")).unwrap_err();
         let by_reference = db.view(|view| view.get(wrong)).err().unwrap();
@@ -110,21 +110,11 @@ fn a_root_or_reference_of_the_wrong_type_is_told_with_both_types() {
     });
 }
 
-/// The same reference, as somebody who errs would have it.
-fn retyped<T, U>(r: Ref<T>) -> Ref<U> {
-    #[derive(Clone, Serialize, Deserialize)]
-    struct One<T>(#[serde(bound = "")] Ref<T>);
-    let number = r.oid().number();
-    let (mut bytes, mut references) = (Vec::new(), Vec::new());
-    perennial::codec::encode("a number", &number, 0, &mut bytes, &mut references).unwrap();
-    perennial::decode_as::<One<U>>(&bytes).unwrap().0
-}
-
 // C2
 #[test]
 fn what_is_missing_is_told_by_its_oid() {
     everywhere(|db| {
-        let unknown: Ref<Account> = retyped(Ref::<Account>::clone(&stray(db, 1)));
+        let unknown: Ref<Account> = loose(stray(db, 1).oid());
         assert_eq!(cents(db, unknown), 1, "a loose reference belongs to whoever uses it");
         let pinned = db.transact(|conn| conn.add_pinned(Account { owner: "x".into(), cents: 0 }));
         let pinned = pinned.unwrap();
@@ -260,6 +250,8 @@ fn a_panic_inside_a_change_fails_the_transaction() {
 
         assert!(panicked.is_err());
         assert!(matches!(conn.get(account), Err(Error::Panicked(_))));
+        let another = conn.add(Account { owner: "late".into(), cents: 0 }).unwrap_err();
+        assert!(another.to_string().contains("panicked while it modified"), "{another}");
         let error = transaction.commit().unwrap_err();
         assert!(matches!(error, Error::TransactionFailed(_)), "{error}");
         transaction.abort().unwrap();
@@ -493,7 +485,7 @@ fn history_tells_who_changed_an_object_and_what_for() {
         assert!(history[0].size > history[1].size);
         let before = db.view_at(history[1].tid, |view| view.history(account)).unwrap();
         assert_eq!(before, history[1..]);
-        assert_eq!(db.history(Ref::<Account>::clone(&account)).unwrap()[0].tid, db.last_tid());
+        assert_eq!(history[0].tid, db.last_tid());
         assert_ne!(account.oid(), Oid::ROOT);
     });
 }

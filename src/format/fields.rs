@@ -21,6 +21,9 @@ const PARTICIPANT: u64 = 6;
 const COORDINATOR: u64 = 7;
 const READ: u64 = 8;
 
+/// Tags that stand in a frame at most once.
+const ONCE: [u64; 4] = [USER, NOTE, GLOBAL, COORDINATOR];
+
 /// What a frame says beside its records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
@@ -46,7 +49,7 @@ pub struct Coordinator {
     pub database: DatabaseId,
     /// Its last durable transaction at the time.
     pub last_tid: Tid,
-    /// Where its file was.
+    /// Where its file was; empty where that is no UTF-8.
     pub path: String,
 }
 
@@ -115,8 +118,13 @@ impl Fields {
     pub fn decode(bytes: &[u8]) -> Result<Fields, Malformed> {
         let mut fields = Fields::default();
         let mut reader = Reader::new(bytes);
+        let mut last = 0;
         while !reader.is_done() {
             let tag = reader.varint()?;
+            if tag < last || tag == last && ONCE.contains(&tag) {
+                return Err(Malformed::new(format!("the field with tag {tag} is out of place")));
+            }
+            last = tag;
             let mut field = Reader::new(reader.bytes()?);
             fields.take(tag, &mut field)?;
             if !field.is_done() && tag < IGNORABLE {
@@ -133,7 +141,9 @@ impl Fields {
             EXTENSION => {
                 let key = field.string()?.to_owned();
                 let value = field.take(field.rest().len())?.to_vec();
-                self.metadata.extension.insert(key, value);
+                if self.metadata.extension.insert(key, value).is_some() {
+                    return Err("two extension fields with one key".into());
+                }
             }
             TYPE => self.types.push(take_type(field)?),
             GLOBAL => self.gtid = Some(GlobalId::new(field.array()?)),
@@ -147,7 +157,11 @@ impl Fields {
             }
             READ => self.reads.push((Oid::new(field.varint()?), Tid::new(field.u64()?))),
             _ if tag >= IGNORABLE => {}
-            _ => return Err(Malformed::new(format!("the field tag {tag} is unknown"))),
+            _ => {
+                return Err(Malformed::new(format!(
+                    "the field tag {tag} says what only a later version could mean"
+                )));
+            }
         }
         Ok(())
     }

@@ -5,6 +5,8 @@
 //! order in which its parts become known: content, place, chain.
 //!
 //! # Invariants
+//! - A header is read as far as its sum vouches for it: what it says may be of a later version,
+//!   and is then no reason to take the frame for torn.
 //! - Frames start at multiples of 8 and fill their length: header, body, padding, trailer.
 //!
 //! Format: docs/format.md, "Frames".
@@ -19,24 +21,45 @@ pub const FRAME_MAGIC: [u8; 4] = *b"PFrm";
 
 /// What a frame is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
 pub enum FrameKind {
     /// A transaction.
-    Commit = 1,
+    Commit,
     /// The letter of intent of a participant in a global transaction.
-    Prepare = 2,
+    Prepare,
     /// A global transaction was given up.
-    Abort = 3,
+    Abort,
     /// All participants of a decision made here have finished durably.
-    End = 4,
+    End,
     /// Nothing: the witness that everything before it was durable.
-    Seal = 5,
+    Seal,
+    /// Something that a later version of the format says with this number: no reason to take
+    /// the frame for torn, and none to go on.
+    Later(u32),
 }
 
 impl FrameKind {
-    fn of(byte: u8) -> Option<FrameKind> {
-        use FrameKind::{Abort, Commit, End, Prepare, Seal};
-        [Commit, Prepare, Abort, End, Seal].into_iter().find(|&kind| kind as u8 == byte)
+    /// The kind of this number.
+    pub const fn new(number: u32) -> FrameKind {
+        match number {
+            1 => FrameKind::Commit,
+            2 => FrameKind::Prepare,
+            3 => FrameKind::Abort,
+            4 => FrameKind::End,
+            5 => FrameKind::Seal,
+            _ => FrameKind::Later(number),
+        }
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u32 {
+        match self {
+            FrameKind::Commit => 1,
+            FrameKind::Prepare => 2,
+            FrameKind::Abort => 3,
+            FrameKind::End => 4,
+            FrameKind::Seal => 5,
+            FrameKind::Later(number) => number,
+        }
     }
 }
 
@@ -71,16 +94,19 @@ impl FrameHeader {
     /// Bytes of the shortest frame.
     pub const MIN_FRAME: u64 = (Self::LEN + Self::TRAILER_LEN) as u64;
 
+    /// What every frame's start and length are multiples of.
+    pub const ALIGNMENT: u64 = 8;
+
     /// Bytes of the whole frame; `None` where no file could hold it.
     pub fn frame_len(&self) -> Option<u64> {
-        self.body_len.checked_next_multiple_of(8)?.checked_add(Self::MIN_FRAME)
+        self.body_len.checked_next_multiple_of(Self::ALIGNMENT)?.checked_add(Self::MIN_FRAME)
     }
 
     /// Its bytes when the frame stands at `offset`.
     pub fn encode(&self, sums: &Sums, offset: u64) -> [u8; Self::LEN] {
         let mut out = Vec::with_capacity(Self::LEN);
         out.extend_from_slice(&FRAME_MAGIC);
-        out.extend_from_slice(&[self.kind as u8, 0, 0, 0]);
+        out.extend_from_slice(&self.kind.number().to_le_bytes());
         for number in [
             self.body_len,
             self.tid.number(),
@@ -122,13 +148,8 @@ impl FrameHeader {
         }
         let mut reader = Reader::new(covered);
         reader.take(FRAME_MAGIC.len())?;
-        let kind = reader.u8()?;
-        if reader.array::<3>()? != [0; 3] {
-            return Err("a reserved byte of the frame header is not zero".into());
-        }
         let header = FrameHeader {
-            kind: FrameKind::of(kind)
-                .ok_or_else(|| Malformed::new(format!("the frame kind {kind} is unknown")))?,
+            kind: FrameKind::new(reader.u32()?),
             body_len: reader.u64()?,
             tid: Tid::new(reader.u64()?),
             durable_upto: reader.u64()?,
@@ -143,6 +164,12 @@ impl FrameHeader {
         Ok(header)
     }
 }
+
+const _: () = {
+    assert!(FrameHeader::LEN == 4 + 4 + 5 * 8 + 2 * 4 + 8, "the fields fill the header");
+    assert!(FrameHeader::TRAILER_LEN == 2 * 8);
+    assert!(FrameHeader::MIN_FRAME.is_multiple_of(FrameHeader::ALIGNMENT));
+};
 
 /// A whole frame whose sums were checked.
 #[derive(Debug, Clone, Copy)]
@@ -179,8 +206,9 @@ impl<'a> Frame<'a> {
             return Err("the sum of the frame is wrong".into());
         }
         let rest = covered.get(FrameHeader::LEN..).unwrap_or_default();
-        let body = usize::try_from(header.body_len).ok().and_then(|length| rest.get(..length));
-        Ok(Frame { offset, header, sum, body: body.ok_or("the frame ends within its body")? })
+        let body_len = usize::try_from(header.body_len).unwrap_or(usize::MAX);
+        let body = rest.get(..body_len).ok_or("the frame ends within its body")?;
+        Ok(Frame { offset, header, sum, body })
     }
 
     /// Bytes of the whole frame.
@@ -200,7 +228,8 @@ impl<'a> Frame<'a> {
 
     /// The records, each with its offset; their own sums are checked too.
     ///
-    /// An item is an error where a record breaks a rule; it is then the last.
+    /// An item is an error where a record breaks a rule, or where the body goes on after the last
+    /// one; it is then the last.
     pub fn records(
         &self,
         sums: &Sums,
@@ -211,7 +240,8 @@ impl<'a> Frame<'a> {
             Reader::new(self.body.get(self.header.fields_len as usize..).unwrap_or_default());
         std::iter::from_fn(move || {
             if left == 0 {
-                return None;
+                let over = std::mem::replace(&mut reader, Reader::new(&[]));
+                return (!over.is_done()).then(|| Err("bytes after the last record".into()));
             }
             left -= 1;
             let at = frame.offset
@@ -221,7 +251,7 @@ impl<'a> Frame<'a> {
                 record.belongs_to(at, &frame.header, frame.offset).map(|()| (at, record))
             });
             if record.is_err() {
-                left = 0;
+                (left, reader) = (0, Reader::new(&[]));
             }
             Some(record)
         })
@@ -279,7 +309,8 @@ impl FrameBuilder {
 
     /// Bytes of the whole frame.
     pub fn length(&self) -> u64 {
-        (self.bytes.len() - FrameHeader::LEN).next_multiple_of(8) as u64 + FrameHeader::MIN_FRAME
+        let body_len = (self.bytes.len() - FrameHeader::LEN) as u64;
+        body_len.next_multiple_of(FrameHeader::ALIGNMENT) + FrameHeader::MIN_FRAME
     }
 
     /// Where the records start, counted from the frame's start.
@@ -287,11 +318,11 @@ impl FrameBuilder {
         &self.records
     }
 
-    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, of `push`")]
     /// Tells the frame where it stands and which transaction it is.
     ///
     /// # Errors
     /// Where it holds more records than a frame can.
+    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, of `push`")]
     pub fn place(&mut self, sums: &Sums, offset: u64, tid: Tid) -> Result<(), Malformed> {
         self.header.record_count =
             u32::try_from(self.records.len()).map_err(|_| "more than 2^32 records in one frame")?;
@@ -304,12 +335,13 @@ impl FrameBuilder {
         Ok(())
     }
 
-    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, of `new`")]
     /// Chains the frame to the one before it and seals it; its sum, for the next one.
+    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, of `new`")]
     pub fn finish(&mut self, sums: &Sums, chain: u64, durable_upto: u64, next_oid: Oid) -> u64 {
         let header = FrameHeader { chain, durable_upto, next_oid, ..self.header };
         self.bytes[..FrameHeader::LEN].copy_from_slice(&header.encode(sums, self.offset));
-        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+        let padded = self.bytes.len().next_multiple_of(FrameHeader::ALIGNMENT as usize);
+        self.bytes.resize(padded, 0);
         let sum = sums.sum(self.offset, &self.bytes);
         let length = self.bytes.len() + FrameHeader::TRAILER_LEN;
         self.bytes.extend_from_slice(&sum.to_le_bytes());

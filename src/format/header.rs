@@ -41,6 +41,22 @@ pub struct FileHeader {
     pub next_oid: Oid,
     /// Decisions older than this transaction were forgotten.
     pub forgot_before: Tid,
+    /// What later versions say here without changing what this one reads.
+    pub additions: Additions,
+}
+
+/// What a later version of the format may say in a file header to those who understand it.
+///
+/// This version says nothing and keeps what it finds: the first frame is chained to the sum over
+/// all of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Additions {
+    /// The format's minor version.
+    pub minor: u16,
+    /// Features that a reader may pass over.
+    pub compatible: u32,
+    /// What these features keep.
+    pub bytes: [u8; 32],
 }
 
 /// Why a file header was refused.
@@ -68,6 +84,7 @@ impl FileHeader {
             last_tid: Tid::ZERO,
             next_oid: Oid::new(1),
             forgot_before: Tid::ZERO,
+            additions: Additions::default(),
         }
     }
 
@@ -76,9 +93,10 @@ impl FileHeader {
         let mut out = Vec::with_capacity(Self::LEN);
         out.extend_from_slice(&FILE_MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out.extend_from_slice(&0u16.to_le_bytes());
+        out.extend_from_slice(&self.additions.minor.to_le_bytes());
         out.extend_from_slice(&self.codec.to_le_bytes());
-        out.extend_from_slice(&0u64.to_le_bytes());
+        out.extend_from_slice(&0u32.to_le_bytes());
+        out.extend_from_slice(&self.additions.compatible.to_le_bytes());
         out.extend_from_slice(&self.database.bytes());
         for number in [
             self.generation,
@@ -90,19 +108,18 @@ impl FileHeader {
         ] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        out.resize(Self::LEN - 8, 0);
+        out.extend_from_slice(&self.additions.bytes);
         let sum = plain_sum(&out);
         out.extend_from_slice(&sum.to_le_bytes());
         out.try_into().expect("a header has its length by construction")
     }
 
-    #[expect(clippy::indexing_slicing, reason = "the places are constants within the length")]
     /// Both copies, and the zeros up to the first frame.
     pub fn encode_file(&self) -> Vec<u8> {
-        let mut file = vec![0; FIRST_FRAME as usize];
-        let copy = self.encode();
-        for start in [0, HEADER_COPY as usize] {
-            file[start..start + Self::LEN].copy_from_slice(&copy);
+        let mut file = Vec::with_capacity(FIRST_FRAME as usize);
+        for end in [HEADER_COPY, FIRST_FRAME] {
+            file.extend_from_slice(&self.encode());
+            file.resize(end as usize, 0);
         }
         file
     }
@@ -133,9 +150,9 @@ impl FileHeader {
     fn decode_covered(covered: &[u8]) -> Result<Result<FileHeader, HeaderFault>, Malformed> {
         let mut reader = Reader::new(covered);
         reader.take(FILE_MAGIC.len())?;
-        let (version, _minor) = (reader.u16()?, reader.u16()?);
+        let (version, minor) = (reader.u16()?, reader.u16()?);
         let codec = reader.u32()?;
-        let (incompatible, _compatible) = (reader.u32()?, reader.u32()?);
+        let (incompatible, compatible) = (reader.u32()?, reader.u32()?);
         let database = DatabaseId::new(reader.array()?);
         let generation = reader.u64()?;
         let history_from = Tid::new(reader.u64()?);
@@ -143,6 +160,7 @@ impl FileHeader {
         let next_oid = Oid::new(reader.u64()?);
         let forgot_before = Tid::new(reader.u64()?);
         let first_frame = reader.u64()?;
+        let additions = Additions { minor, compatible, bytes: reader.array()? };
         let header = FileHeader {
             database,
             generation,
@@ -151,6 +169,7 @@ impl FileHeader {
             last_tid,
             next_oid,
             forgot_before,
+            additions,
         };
         Ok(header.supported(version, incompatible, first_frame))
     }
@@ -158,7 +177,7 @@ impl FileHeader {
     fn supported(
         self,
         version: u16,
-        features: u32,
+        incompatible: u32,
         first_frame: u64,
     ) -> Result<FileHeader, HeaderFault> {
         let refusal = |what: String| Err(HeaderFault::Unsupported(what.into()));
@@ -173,8 +192,8 @@ impl FileHeader {
                 self.codec
             ));
         }
-        if features != 0 {
-            return refusal(format!("it uses features {features:#x}, which are unknown here"));
+        if incompatible != 0 {
+            return refusal(format!("it uses features {incompatible:#x}, which are unknown here"));
         }
         if first_frame != FIRST_FRAME {
             return refusal(format!(
@@ -184,3 +203,10 @@ impl FileHeader {
         Ok(self)
     }
 }
+
+const _: () = {
+    let numbers = 2 + 2 + 4 + 4 + 4 + 6 * 8;
+    assert!(FileHeader::LEN == FILE_MAGIC.len() + numbers + 16 + 32 + 8, "no byte is left over");
+    assert!(FileHeader::LEN as u64 <= HEADER_COPY);
+    assert!(HEADER_COPY + FileHeader::LEN as u64 <= FIRST_FRAME);
+};

@@ -102,7 +102,8 @@ impl IndexHeader {
         reader.take(INDEX_MAGIC.len())?;
         let (version, flags) = (reader.u32()?, reader.u32()?);
         if (version, flags) != (INDEX_VERSION, 0) {
-            return Err(Malformed::new(format!("the index version {version} is unknown")));
+            let what = format!("the index version {version}, flags {flags:#x}, is unknown");
+            return Err(Malformed::new(what));
         }
         Ok(IndexHeader {
             database: DatabaseId::new(reader.array()?),
@@ -124,6 +125,12 @@ impl IndexHeader {
         self.pages.checked_mul(PAGE_LEN as u64)?.checked_add(PAGES_START)
     }
 }
+
+const _: () = {
+    assert!(IndexHeader::LEN == INDEX_MAGIC.len() + 4 + 4 + 16 + 10 * 8 + 8, "no byte is left");
+    assert!(IndexHeader::LEN as u64 <= PAGES_START);
+    assert!(PAGES_START.is_multiple_of(PAGE_LEN as u64), "pages are aligned, so that they map");
+};
 
 /// The sum of page number `page`, whose bytes are `bytes`.
 pub fn page_sum(sums: &Sums, page: u64, bytes: &[u8]) -> u64 {

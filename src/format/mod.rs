@@ -22,7 +22,8 @@ pub use bytes::{MAX_VARINT, Malformed, Reader, put_bytes, put_varint, varint_len
 pub use fields::{Coordinator, Fields, IGNORABLE};
 pub use frame::{FRAME_MAGIC, Frame, FrameBuilder, FrameHeader, FrameKind};
 pub use header::{
-    CODEC_BINCODE_2, FILE_MAGIC, FIRST_FRAME, FORMAT_VERSION, FileHeader, HEADER_COPY, HeaderFault,
+    Additions, CODEC_BINCODE_2, FILE_MAGIC, FIRST_FRAME, FORMAT_VERSION, FileHeader, HEADER_COPY,
+    HeaderFault,
 };
 pub use index::{
     INDEX_MAGIC, INDEX_VERSION, IndexHeader, IndexTables, PAGE_LEN, PAGE_SLOTS, PAGES_START,

@@ -32,6 +32,8 @@ pub struct RecordHead {
     pub pinned: bool,
     /// Where the object's previous record stands; 0 where it has none.
     pub previous: u64,
+    /// An older record of the object, before the previous one: a short cut through its history.
+    pub far: Option<u64>,
 }
 
 /// A record whose sum was checked.
@@ -47,7 +49,7 @@ pub struct Record<'a> {
     pub back: u64,
     /// Where the object's previous record stands; 0 where it has none.
     pub previous: u64,
-    /// An older record of the object, farther back: a short cut through long histories.
+    /// An older record of the object, before the previous one: a short cut through its history.
     pub far: Option<u64>,
     /// The object; `None` where the transaction removed it.
     pub content: Option<RecordContent<'a>>,
@@ -65,11 +67,11 @@ pub struct RecordContent<'a> {
 }
 
 impl RecordHead {
-    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, pushed here")]
     /// Appends a record without its place: the sum's room holds the CRC, the tid's is empty.
     ///
     /// `start` is the record's distance from its frame's start; the content is the type's number,
     /// the references' encoding, and the data.
+    #[expect(clippy::indexing_slicing, reason = "these are our own bytes, pushed here")]
     pub(super) fn encode(
         &self,
         start: u64,
@@ -78,11 +80,13 @@ impl RecordHead {
     ) {
         let front = out.len();
         out.resize(front + FRONT, 0);
-        let flags = if content.is_none() { TOMBSTONE } else { 0 };
-        out.push(flags | if self.pinned { PINNED } else { 0 });
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let flags = flag(content.is_none(), TOMBSTONE) | flag(self.pinned, PINNED);
+        out.push(flags | flag(self.far.is_some(), FAR));
         put_varint(out, self.oid.number());
         put_varint(out, start);
         put_varint(out, self.previous);
+        self.far.iter().for_each(|&far| put_varint(out, far));
         if let Some((type_id, references, data)) = content {
             put_varint(out, u64::from(type_id));
             put_varint(out, references.len() as u64);
@@ -168,13 +172,17 @@ impl<'a> Record<'a> {
         Ok(front.saturating_add(references).saturating_add(data))
     }
 
+    /// Which object the bytes of a record claim to be of; for messages about bad ones only.
+    pub fn claim(bytes: &[u8]) -> Option<Oid> {
+        let mut reader = Reader::new(bytes.get(FRONT..)?);
+        Head::decode(&mut reader).ok().map(|head| head.oid)
+    }
+
     /// Checks that the record, which stands at `at`, belongs to the frame at `frame`.
-    pub(super) fn belongs_to(
-        &self,
-        at: u64,
-        header: &FrameHeader,
-        frame: u64,
-    ) -> Result<(), Malformed> {
+    ///
+    /// # Errors
+    /// The rule of the format that is broken.
+    pub fn belongs_to(&self, at: u64, header: &FrameHeader, frame: u64) -> Result<(), Malformed> {
         if self.tid != header.tid || at.checked_sub(self.back) != Some(frame) {
             return Err("a record of another frame".into());
         }
@@ -202,9 +210,14 @@ impl Head {
     fn decode(reader: &mut Reader<'_>) -> Result<Head, Malformed> {
         let flags = reader.u8()?;
         if flags & !KNOWN_FLAGS != 0 {
-            return Err(Malformed::new(format!("the record flags {flags:#04x} are unknown")));
+            return Err(Malformed::new(format!(
+                "the record flags {flags:#04x} say what only a later version could mean"
+            )));
         }
         let oid = Oid::new(reader.varint()?);
+        if oid > Oid::MAX {
+            return Err(Malformed::new(format!("object {oid} is beyond the last oid")));
+        }
         let (back, previous) = (reader.varint()?, reader.varint()?);
         let far = if flags & FAR != 0 { Some(reader.varint()?) } else { None };
         let lengths = if flags & TOMBSTONE != 0 {

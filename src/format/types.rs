@@ -2,6 +2,8 @@
 //!
 //! The layers above use these words too; how they stand in a frame is said in `fields` and
 //! `record`.
+//!
+//! Format: docs/format.md, "Types".
 
 use super::bytes::{Malformed, Reader, put_varint};
 use crate::id::{DatabaseId, GlobalId, Oid};

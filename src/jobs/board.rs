@@ -159,26 +159,21 @@ impl Board {
         self.places -= 1;
     }
 
-    /// Lets a job wait until `at`; whether there is a handler for it.
-    pub fn put(&mut self, id: Oid, kind: &str, at: Instant, how: Waiting) -> bool {
+    /// Lets a job wait until `at`, if there is a handler for it.
+    pub fn put(&mut self, id: Oid, kind: &str, at: Instant, how: Waiting) {
         self.take_off(id);
         let Some(&lane) = self.names.get(kind) else {
-            if how.claimed {
-                self.strays.insert(id);
-            }
-            return false;
+            self.strays.extend(how.claimed.then_some(id));
+            return;
         };
         self.places += usize::from(how.claimed);
         self.lanes[lane].waiting.insert((at, id), how);
         self.waiting.insert(id, (lane, at));
-        true
     }
 
-    /// As [`put`](Board::put), unless the job is known already.
-    pub fn put_new(&mut self, id: Oid, kind: &str, at: Instant, how: Waiting) {
-        if !self.waiting.contains_key(&id) && !self.running.contains_key(&id) {
-            self.put(id, kind, at, how);
-        }
+    /// Whether the job waits, or runs.
+    pub fn knows(&self, id: Oid) -> bool {
+        self.waiting.contains_key(&id) || self.running.contains_key(&id)
     }
 
     fn take_off(&mut self, id: Oid) {

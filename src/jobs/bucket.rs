@@ -143,20 +143,22 @@ impl JobBucket {
     pub fn retry(&self, id: Oid) -> Result<bool> {
         let engine = Engine::of(&self.database)?;
         let revived = write_to(&self.database, Durability::Sync, |conn| {
-            match find(conn, id)? {
-                Some(head) if matches!(head.state, State::Claimed(_)) => return Ok(None),
-                None => return Ok(None),
-                Some(_) => {}
+            let resting = |head: &Arc<Head>| !matches!(head.state, State::Claimed(_));
+            if find(conn, id)?.filter(resting).is_none() {
+                return Ok(None);
             }
             conn.modify(reference(id), Head::revive)?;
             Ok(Some(conn.get(reference(id))?))
         })?;
         let Some(head) = revived else { return Ok(false) };
+        let mut inner = engine.lock();
         if let Some(key) = key(&head) {
-            engine.lock().ledger.hold(key, id, None);
+            inner.ledger.hold(key, id, None);
         }
         let how = Waiting { claimed: false, suspect: false };
-        engine.put(id, &head.kind, Instant::now(), how);
+        inner.board.put(id, &head.kind, Instant::now(), how);
+        drop(inner);
+        engine.wake();
         Ok(true)
     }
 
@@ -176,6 +178,8 @@ impl JobBucket {
         let mut inner = engine.lock();
         inner.ledger.remove(id, head.payload.len(), key(&head));
         inner.board.forget(id);
+        drop(inner);
+        engine.wake();
         Ok(true)
     }
 

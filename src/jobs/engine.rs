@@ -9,10 +9,11 @@
 //!   another one is dead.
 //! - No lock is held while the database is read or written, or foreign code runs.
 
-use super::board::{Board, Next, Picked, Waiting};
+use super::board::{Board, Next, Picked};
+use super::handler::Handler;
 use super::ledger::Ledger;
 use super::policy::Signal;
-use super::record::{Head, State};
+use super::record::Head;
 use crate::error::{Error, Result};
 use crate::id::Oid;
 use crate::object::{Database, WeakDatabase};
@@ -46,9 +47,30 @@ struct Hold(Arc<Engine>);
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let ended = self.0.lock().board.end();
-        self.0.join();
-        drop(ended);
+        self.0.end().join();
+    }
+}
+
+/// What a runner that ended leaves behind. To be dropped where no lock is held: the handlers are
+/// foreign code.
+pub(super) struct Ended {
+    /// Jobs that this process has claimed and not started.
+    pub claimed: Vec<Oid>,
+    handlers: Vec<Arc<Handler>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Ended {
+    /// Waits for the workers, which have a reason to end; not for the thread that calls, which may
+    /// be one of them.
+    pub fn join(self) {
+        drop(self.handlers);
+        let this = thread::current().id();
+        for thread in self.threads.into_iter().filter(|other| other.thread().id() != this) {
+            if thread.join().is_err() {
+                tracing::error!("a worker of the job bucket panicked");
+            }
+        }
     }
 }
 
@@ -80,11 +102,9 @@ impl Engine {
         self.progress.notify_all();
     }
 
-    /// Lets a job wait, in memory, until `at`.
-    pub fn put(&self, id: Oid, kind: &str, at: Instant, how: Waiting) {
-        if self.lock().board.put(id, kind, at, how) {
-            self.startable.notify_one();
-        }
+    /// A job was put on the board.
+    pub fn wake_one(&self) {
+        self.startable.notify_one();
     }
 
     /// The next job, when it is due; `None` when the runner of this generation has ended.
@@ -95,11 +115,7 @@ impl Engine {
                 return None;
             }
             match inner.board.next(Instant::now()) {
-                Next::Run(picked) => {
-                    // What wakes one worker may be enough for two.
-                    self.startable.notify_one();
-                    return Some(picked);
-                }
+                Next::Run(picked) => return Some(picked),
                 Next::Wait(Some(until)) => {
                     self.startable.wait_until(&mut inner, until);
                 }
@@ -140,23 +156,14 @@ impl Engine {
         self.lock().threads.push(thread);
     }
 
-    /// Wakes all workers, and waits for those that have a reason to end; not for the thread that
-    /// calls, which may be one of them.
-    pub fn join(&self) {
-        let threads = std::mem::take(&mut self.lock().threads);
+    /// Ends the runner that there may be: nothing is started any more.
+    pub fn end(&self) -> Ended {
+        let mut inner = self.lock();
+        let (claimed, handlers) = inner.board.end();
+        let threads = std::mem::take(&mut inner.threads);
+        drop(inner);
         self.wake();
-        let this = thread::current().id();
-        for thread in threads.into_iter().filter(|other| other.thread().id() != this) {
-            if thread.join().is_err() {
-                tracing::error!("a worker of the job bucket panicked");
-            }
-        }
-    }
-
-    /// Forgets the threads: they end when their handlers return.
-    pub fn detach(&self) {
-        drop(std::mem::take(&mut self.lock().threads));
-        self.wake();
+        Ended { claimed, handlers, threads }
     }
 }
 
@@ -177,11 +184,4 @@ fn read(database: &Database) -> Result<Ledger> {
 pub(super) fn after(delay: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
     Instant::now() + delay.min(FAR)
-}
-
-impl Head {
-    /// Whether it waits, and is not dead.
-    pub fn is_ready(&self) -> bool {
-        self.state == State::Ready
-    }
 }

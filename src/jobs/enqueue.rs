@@ -9,14 +9,14 @@
 //! - Producers share no object, so that they never conflict over their jobs.
 
 use super::board::Waiting;
-use super::engine::{Engine, after};
+use super::engine::{Engine, Inner, after};
 use super::handler::fingerprint;
 use super::job::{Enqueued, Job};
 use super::ledger::Key;
 use super::record::{Body, Head, PAYLOAD_LIMIT, Payload, State, micros};
 use super::work;
 use crate::error::{Error, Result};
-use crate::id::Oid;
+use crate::id::{GlobalId, Oid};
 use crate::object::{Connection, Ref, codec};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -46,36 +46,30 @@ impl Connection {
     }
 
     fn enqueue_due<J: Job>(&self, job: &J, when: Option<SystemTime>) -> Result<Enqueued> {
-        let current = self.transaction()?;
-        let database = self.database();
-        let engine = Engine::of(&database)?;
+        let (current, database) = (self.transaction()?, self.database());
         let body = encode(job, database.tag())?;
         let now = SystemTime::now();
         let delay = when.and_then(|when| when.duration_since(now).ok()).unwrap_or_default();
-        let key = job.dedupe_key().map(|key| (J::KIND.to_owned(), key));
-        let permit = {
-            let mut inner = engine.lock();
-            let holder = key.as_ref().map(|key| inner.ledger.holder(key, current.id()));
-            if let Some(id) = holder.transpose()?.flatten() {
-                return Ok(Enqueued::Duplicate(id));
-            }
-            let bytes = body.bytes.len() as u64;
-            inner.ledger.admit(bytes)?;
-            let claimed = delay.is_zero() && inner.board.reserve(J::KIND);
-            let engine = engine.clone();
-            if let Some(key) = &key {
-                inner.ledger.hold(key.clone(), Oid::ROOT, Some(current.id()));
-            }
-            Permit { engine, id: Oid::ROOT, kind: J::KIND, delay, bytes, key, claimed, used: false }
+        let mut permit = Permit {
+            engine: Engine::of(&database)?,
+            id: Oid::ROOT,
+            kind: J::KIND,
+            delay,
+            bytes: body.bytes.len() as u64,
+            key: job.dedupe_key().map(|key| (J::KIND.to_owned(), key)),
+            claimed: false,
+            live: false,
         };
-        let mut permit = permit;
+        if let Some(id) = permit.reserve(current.id())? {
+            return Ok(Enqueued::Duplicate(id));
+        }
         let due = micros(now + delay);
-        let state = if permit.claimed { State::Claimed(engine.boot) } else { State::Ready };
+        let boot = permit.engine.boot;
         let head = Head {
             kind: J::KIND.into(),
             version: J::VERSION,
             shape: fingerprint::<J>()?,
-            state,
+            state: if permit.claimed { State::Claimed(boot) } else { State::Ready },
             due,
             since: due,
             attempts: u32::from(permit.claimed),
@@ -86,8 +80,8 @@ impl Connection {
             key: permit.key.as_ref().map(|(_, key)| key.clone()),
             payload: Payload::store(self, body)?,
         };
-        let id = self.add_pinned(head)?.oid();
-        permit.named(id, current.id());
+        permit.id = self.add_pinned(head)?.oid();
+        let id = permit.hold(Some(current.id()));
         current.on_commit(move |_| permit.hand_over())?;
         Ok(Enqueued::New(id))
     }
@@ -111,6 +105,7 @@ fn encode<J: Job>(job: &J, tag: u32) -> Result<Body> {
 /// What is reserved for a job whose transaction runs.
 struct Permit {
     engine: Arc<Engine>,
+    /// [`Oid::ROOT`] until the job has one.
     id: Oid,
     kind: &'static str,
     delay: Duration,
@@ -118,39 +113,54 @@ struct Permit {
     key: Option<Key>,
     /// Whether the job is born claimed, and has a place to be handed over in.
     claimed: bool,
-    used: bool,
+    /// Whether there is something to give back.
+    live: bool,
 }
 
 impl Permit {
-    /// The job has an id now.
-    fn named(&mut self, id: Oid, transaction: crate::id::GlobalId) {
-        self.id = id;
-        if let Some(key) = &self.key {
-            self.engine.lock().ledger.hold(key.clone(), id, Some(transaction));
+    /// Reserves what the job needs; or returns the one that has its key.
+    fn reserve(&mut self, transaction: GlobalId) -> Result<Option<Oid>> {
+        let Inner { ledger, board, .. } = &mut *self.engine.lock();
+        if let Some(key) = &self.key
+            && let Some(id) = ledger.holder(key, transaction)?
+        {
+            return Ok(Some(id));
         }
+        ledger.admit(self.bytes)?;
+        self.live = true;
+        self.claimed = self.delay.is_zero() && board.reserve(self.kind);
+        if let Some(key) = &self.key {
+            ledger.hold(key.clone(), self.id, Some(transaction));
+        }
+        Ok(None)
+    }
+
+    /// The key is the job's, which this transaction, if any, has yet to commit.
+    fn hold(&self, transaction: Option<GlobalId>) -> Oid {
+        if let Some(key) = &self.key {
+            self.engine.lock().ledger.hold(key.clone(), self.id, transaction);
+        }
+        self.id
     }
 
     /// The transaction is committed: the job waits for a worker, or runs here.
     fn hand_over(mut self) {
-        self.used = true;
-        let how = Waiting { claimed: self.claimed, suspect: false };
-        {
-            let mut inner = self.engine.lock();
-            if let Some(key) = self.key.take() {
-                inner.ledger.hold(key, self.id, None);
-            }
-            if self.claimed {
-                inner.board.free();
-            }
-            inner.board.put(self.id, self.kind, after(self.delay), how);
+        self.live = false;
+        self.hold(None);
+        let mut inner = self.engine.lock();
+        if self.claimed {
+            inner.board.free();
         }
+        let how = Waiting { claimed: self.claimed, suspect: false };
+        inner.board.put(self.id, self.kind, after(self.delay), how);
+        drop(inner);
         work::handed_over(&self.engine);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.used {
+        if !self.live {
             return;
         }
         let mut inner = self.engine.lock();

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 /// use perennial::{Database, JobLimits};
 /// let db = Database::in_memory()?;
 /// db.jobs().set_limits(JobLimits { hard: 10_000, ..JobLimits::default() })?;
-/// # perennial::Result::Ok(())
+/// # Ok::<(), perennial::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobLimits {
@@ -112,7 +112,8 @@ impl Ledger {
 
     /// A job is gone, or was never written.
     pub fn remove(&mut self, id: Oid, bytes: u64, key: Option<Key>) {
-        (self.jobs, self.bytes) = (self.jobs - 1, self.bytes - bytes);
+        self.jobs = self.jobs.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
         if self.jobs < self.limits.soft {
             self.warn = 0;
         }
@@ -125,6 +126,11 @@ impl Ledger {
         if self.keys.get(&key).is_some_and(|holder| holder.id == id) {
             self.keys.remove(&key);
         }
+    }
+
+    /// As [`vacate`](Ledger::vacate), where the key is not known. Takes time for each key.
+    pub fn forget(&mut self, id: Oid) {
+        self.keys.retain(|_, holder| holder.id != id);
     }
 
     /// The job that has this key, as `transaction` may know.

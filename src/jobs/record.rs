@@ -167,17 +167,17 @@ impl Head {
         self.last_error = Some(text);
     }
 
-    /// How long a waiting job still has to wait, where `stored` is when that was written.
+    /// How long it still has to wait at `now`, where `stored` is when that was written.
     ///
-    /// The clock may have jumped since: nobody waits longer than was meant at the time, nor, where
-    /// the clock now stands before that time and cannot tell, than the cap of retries.
-    pub fn wait(&self, stored: Tid, now: SystemTime, policy: &Policy) -> Duration {
-        let now = micros(now);
-        let left = Duration::from_micros(self.due.saturating_sub(now));
-        if stored.number() > now {
-            return left.min(policy.backoff_cap);
-        }
-        left.min(Duration::from_micros(self.due.saturating_sub(stored.number())))
+    /// Where the clock was set back since, the wait is as long as was meant when it was written.
+    pub fn wait(&self, stored: Tid, now: SystemTime) -> Duration {
+        let (now, stored) = (micros(now), stored.number());
+        let from = if stored <= self.due { now.max(stored) } else { now };
+        Duration::from_micros(self.due.saturating_sub(from))
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Ready
     }
 }
 

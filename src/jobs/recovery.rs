@@ -10,10 +10,11 @@ use super::engine::{Engine, after};
 use super::record::{Head, State};
 use super::work::write_to;
 use crate::error::Result;
-use crate::object::{Connection, Database, Ref};
+use crate::id::Oid;
+use crate::object::{Connection, Database};
 use crate::storage::Durability;
 use std::collections::HashSet;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 /// Gives back what dead processes had claimed, and puts all jobs that wait on the board.
 pub(super) fn recover(engine: &Engine, database: &Database) -> Result<()> {
@@ -27,12 +28,12 @@ pub(super) fn recover(engine: &Engine, database: &Database) -> Result<()> {
         for job in view.pinned::<Head>()? {
             let head = view.get(job)?;
             if head.is_ready() {
-                let stored = view.stored_by(job)?;
-                let mut inner = engine.lock();
-                let wait = head.wait(stored, SystemTime::now(), &inner.board.policy(&head.kind));
+                let at = after(head.wait(view.stored_by(job)?, SystemTime::now()));
                 let how = Waiting { claimed: false, suspect: head.crashes > 0 };
-                let at = if wait.is_zero() { Instant::now() } else { after(wait) };
-                inner.board.put_new(job.oid(), &head.kind, at, how);
+                let board = &mut engine.lock().board;
+                if !board.knows(job.oid()) {
+                    board.put(job.oid(), &head.kind, at, how);
+                }
             }
         }
         Ok(())
@@ -40,19 +41,13 @@ pub(super) fn recover(engine: &Engine, database: &Database) -> Result<()> {
 }
 
 /// T7, and T6 for what this process has claimed and lost sight of; how many were T7.
-fn give_back(engine: &Engine, conn: &Connection, strays: &HashSet<crate::id::Oid>) -> Result<u64> {
+fn give_back(engine: &Engine, conn: &Connection, strays: &HashSet<Oid>) -> Result<u64> {
     let mut orphans = 0;
-    let claimed: Vec<(Ref<Head>, u64)> = conn
-        .pinned::<Head>()?
-        .into_iter()
-        .filter_map(|job| match conn.get(job).ok()?.state {
-            State::Claimed(boot) => Some((job, boot)),
-            State::Ready | State::Dead => None,
-        })
-        .collect();
-    for (job, boot) in claimed {
+    for job in conn.pinned::<Head>()? {
+        let head = conn.get(job)?;
+        let State::Claimed(boot) = head.state else { continue };
         if boot != engine.boot {
-            let policy = engine.lock().board.policy(&conn.get(job)?.kind);
+            let policy = engine.lock().board.policy(&head.kind);
             conn.modify(job, |head| head.orphan(&policy))?;
             orphans += 1;
         } else if strays.contains(&job.oid()) {

@@ -74,7 +74,7 @@ impl Database {
     ///     .start()?;
     /// db.transact(|conn| conn.enqueue(&Greet { whom: "world".into() }))?;
     /// assert!(runner.run_until_idle(Duration::from_secs(10)));
-    /// # perennial::Result::Ok(())
+    /// # Ok::<(), perennial::Error>(())
     /// ```
     pub fn runner(&self) -> RunnerBuilder {
         RunnerBuilder { database: self.clone(), mode: RunMode::Pool(2), handlers: Vec::new() }
@@ -85,7 +85,8 @@ impl RunnerBuilder {
     /// Runs jobs of type `J` with this closure, by the usual policy.
     ///
     /// A job may be run more than once, be it that the process dies or that its result is lost:
-    /// effects elsewhere should carry [`Context::idempotency_key`].
+    /// effects elsewhere should carry [`Context::idempotency_key`]. A closure that owns a
+    /// [`Database`] keeps it open until the runner is stopped; use [`Context::database`].
     pub fn on<J: Job>(
         self,
         handle: impl Fn(&Context<'_>, J) -> Result<(), Failure> + Send + Sync + 'static,
@@ -135,9 +136,9 @@ impl RunnerBuilder {
         match begun {
             Ok(()) => Ok(runner),
             Err(error) => {
-                let (claimed, _handlers) = runner.engine.lock().board.end();
-                runner.engine.join();
-                work::release(&runner.engine, &database, &claimed)?;
+                let ended = runner.engine.end();
+                work::release(&runner.engine, &database, &ended.claimed)?;
+                ended.join();
                 Err(error)
             }
         }
@@ -209,18 +210,15 @@ impl Runner {
     /// Those of writing down that jobs were given back.
     pub fn stop(self, soft: Duration, hard: Duration) -> Result<usize> {
         let Some(database) = self.current() else { return Ok(0) };
-        let (claimed, _handlers) = self.engine.lock().board.end();
-        self.engine.wake();
-        let released = work::release(&self.engine, &database, &claimed);
+        let ended = self.engine.end();
+        let released = work::release(&self.engine, &database, &ended.claimed);
         if !self.engine.wait(after(soft), |board| board.running() == 0) {
             self.engine.lock().board.cancel_all();
             self.engine.wait(after(hard), |board| board.running() == 0);
         }
         let running = self.engine.lock().board.running();
         if running == 0 {
-            self.engine.join()
-        } else {
-            self.engine.detach()
+            ended.join();
         }
         released.map(|()| running)
     }

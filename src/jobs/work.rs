@@ -9,7 +9,7 @@
 
 use super::board::{Picked, Waiting};
 use super::context::{Claim, Context};
-use super::engine::{Engine, after};
+use super::engine::{Engine, Inner, after};
 use super::job::Failure;
 use super::ledger::key;
 use super::policy::Signal;
@@ -35,7 +35,7 @@ thread_local! {
 pub(super) fn handed_over(engine: &Arc<Engine>) {
     let mode = engine.lock().board.mode;
     if mode != Some(RunMode::Inline) {
-        return engine.wake();
+        return engine.wake_one();
     }
     // What a job enqueues runs after it, not within it: the stack stays as it is.
     if INLINE.with_borrow(|running| running.contains(&engine.boot)) {
@@ -87,32 +87,31 @@ pub(super) fn run(engine: &Arc<Engine>, database: &Database, picked: Picked) {
             End::Unrecorded
         }
     };
-    engine.ended(id, end.signal(), |inner| {
-        inner.ledger.counts.late += u64::from(flag.is_late());
-        let counts = &mut inner.ledger.counts;
-        match end {
-            End::Done => counts.done += 1,
-            End::Waits { failed, .. } => counts.failed += u64::from(failed),
-            End::Dead { .. } => (counts.failed, counts.dead) = (counts.failed + 1, counts.dead + 1),
-            End::Lost => counts.lost += 1,
-            End::Gone | End::Unrecorded => {}
-        }
+    let late = flag.is_late();
+    engine.ended(id, end.signal(), |Inner { board, ledger, .. }| {
+        ledger.counts.late += u64::from(late);
         match (end, head) {
-            (End::Done, Some(head)) => inner.ledger.remove(id, head.payload.len(), key(&head)),
-            (End::Dead { .. }, Some(head)) => inner.ledger.vacate(id, key(&head)),
-            (End::Waits { at, .. }, Some(head)) => {
+            (End::Done, Some(head)) => {
+                ledger.counts.done += 1;
+                ledger.remove(id, head.payload.len(), key(&head));
+            }
+            (End::Dead(_), Some(head)) => {
+                ledger.counts.failed += 1;
+                ledger.counts.dead += 1;
+                ledger.vacate(id, key(&head));
+            }
+            (End::Waits { at, failed, .. }, Some(head)) => {
+                ledger.counts.failed += u64::from(failed);
                 let how = Waiting { claimed: false, suspect: head.crashes > 0 };
-                inner.board.put(id, kind, at, how);
+                board.put(id, &head.kind, at, how);
             }
             (End::Unrecorded, _) => {
-                inner.board.put(
-                    id,
-                    kind,
-                    after(MEND),
-                    Waiting { claimed, suspect: picked.suspect },
-                );
+                board.put(id, kind, after(MEND), Waiting { claimed, suspect: picked.suspect });
             }
-            _ => {}
+            (end, _) => {
+                ledger.counts.lost += u64::from(matches!(end, End::Lost));
+                ledger.forget(id);
+            }
         }
     });
 }
@@ -126,9 +125,7 @@ enum End {
         failed: bool,
         signal: Signal,
     },
-    Dead {
-        signal: Signal,
-    },
+    Dead(Signal),
     /// While it was tried, it became somebody else's, or nobody's.
     Lost,
     /// There is nothing to try, or nowhere to write.
@@ -141,7 +138,7 @@ impl End {
     fn signal(self) -> Signal {
         match self {
             End::Done => Signal::Up,
-            End::Waits { signal, .. } | End::Dead { signal } => signal,
+            End::Waits { signal, .. } | End::Dead(signal) => signal,
             End::Lost | End::Gone | End::Unrecorded => Signal::Silent,
         }
     }
@@ -256,7 +253,7 @@ impl Attempt<'_> {
             })
         })?;
         if state == State::Dead {
-            return Ok(End::Dead { signal });
+            return Ok(End::Dead(signal));
         }
         let delay = Duration::from_micros(due.saturating_sub(micros(SystemTime::now())));
         Ok(End::Waits { at: after(delay), failed, signal })

@@ -41,12 +41,15 @@ pub(super) fn commit(
     };
     batch.metadata = metadata(info);
     batch.decision = decision.map(decided);
-    batch.reads = writes.checks();
+    let mut checks = writes.checks();
     let mut commit =
         Commit { core, info, snapshot: &*snapshot, items: Vec::new(), buffers: Buffers::default() };
     for (oid, entry) in writes.into_entries() {
         commit.add(&mut batch, oid, entry)?;
     }
+    // What is written is checked by its base, unless the change turned out to be none.
+    checks.retain(|&(oid, _)| commit.item(oid).is_none());
+    batch.reads = checks;
     if batch.is_empty() && batch.reads.is_empty() && batch.decision.is_none() {
         return Ok(None);
     }
@@ -110,6 +113,11 @@ impl Commit<'_> {
         Ok(())
     }
 
+    /// Which write is that of `oid`.
+    fn item(&self, oid: Oid) -> Option<usize> {
+        self.items.binary_search_by_key(&oid, |item| item.oid).ok()
+    }
+
     fn encode(&mut self, kind: &dyn Kind, oid: Oid, object: &Object) -> Result<TypeId> {
         let Buffers { bytes, references } = &mut self.buffers;
         kind.encode(self.core, (oid, object), bytes, references)
@@ -143,8 +151,7 @@ impl Commit<'_> {
     /// would have been, as its error is where nothing can be merged.
     fn merge(&mut self, batch: &mut Batch, contender: Contender) -> Result<Conflict> {
         let oid = contender.oid;
-        let index = self.items.binary_search_by_key(&oid, |item| item.oid).ok();
-        let index = index.filter(|_| !contender.read);
+        let index = self.item(oid).filter(|_| !contender.read);
         let conflict = self.conflict(&contender, index);
         let Some(index) = index else { return Err(conflict.into()) };
         let (Some(mine), Some(revision)) = (&self.items[index].object, &contender.revision) else {

@@ -12,8 +12,8 @@
 use super::core::Core;
 use super::kind::kind;
 use super::participant::Participant;
-use super::session::Session;
 use super::view::View;
+use super::watch::Watch;
 use super::writes::{Entry, Shared, State, Writes};
 use super::{Persistent, Ref};
 use crate::error::{Error, Result};
@@ -40,10 +40,10 @@ pub struct Connection {
 
 impl Connection {
     pub(super) fn new(core: Arc<Core>, manager: &TransactionManager) -> Connection {
-        let session = Session::new(&core, manager);
-        let (epoch, writes) = (manager.epoch(), session.writes.clone());
+        let watch = Watch::new(&core, manager);
+        let (epoch, writes) = (manager.epoch(), watch.writes.clone());
         let (manager, id) = (manager.clone(), ManagerId::new());
-        Connection { view: View::of_session(core, session), manager, epoch, writes, id }
+        Connection { view: View::watching(core, watch), manager, epoch, writes, id }
     }
 
     /// The transaction that is running: for savepoints, notes and hooks.
@@ -66,7 +66,7 @@ impl Connection {
     }
 
     pub(super) fn add_new<T: Persistent>(&self, value: T, pinned: bool) -> Result<Ref<T>> {
-        self.core.schema.own::<T>(&*self.core.storage)?;
+        self.core.types.own::<T>(&*self.core.storage)?;
         drop(self.to_write("add an object")?);
         let oid = self.core.storage.new_oid()?;
         let entry = Entry { pinned, ..Entry::new(Tid::ZERO, value) };
@@ -77,7 +77,7 @@ impl Connection {
     /// Makes the object of this very oid. `blank` is what it was before, for the resolver that
     /// meets another transaction's.
     pub(super) fn create<T: Persistent>(&self, oid: Oid, value: T, blank: Option<T>) -> Result<()> {
-        self.core.schema.own::<T>(&*self.core.storage)?;
+        self.core.types.own::<T>(&*self.core.storage)?;
         let mut entry = Entry::new(Tid::ZERO, value);
         entry.blank = blank.map(|blank| Arc::new(blank) as _);
         self.to_write("add an object")?.put(oid, entry);
@@ -139,10 +139,12 @@ impl Connection {
     /// Those of [`get`](View::get) and of [`add`](Connection::add).
     pub fn check_current<T: Persistent>(&self, r: Ref<T>) -> Result<()> {
         let oid = self.core.own(r)?;
-        if self.to_write("check an object")?.entry(oid).is_some() {
-            return Ok(());
-        }
-        let (tid, _) = self.revision(oid)?;
+        let changed = self.to_write("check an object")?.entry(oid).map(|entry| entry.base);
+        let tid = match changed {
+            Some(Tid::ZERO) => return Ok(()),
+            Some(base) => base,
+            None => self.revision(oid)?.0,
+        };
         self.to_write("check an object")?.check(oid, tid);
         Ok(())
     }
@@ -175,8 +177,8 @@ impl Connection {
         if let Some(writes) = self.writes.of(transaction) {
             return Ok(writes);
         }
-        let session = self.session().ok_or(Error::NoTransaction(action))?;
-        let snapshot = session.now()?.snapshot.clone();
+        let watch = self.watch().ok_or(Error::NoTransaction(action))?;
+        let snapshot = watch.now()?.snapshot.clone();
         let (core, writes) = (self.core.clone(), self.writes.clone());
         self.manager.join(Participant::new(core, writes, self.id, transaction))?;
         self.writes.join(transaction, snapshot);
@@ -187,7 +189,7 @@ impl Connection {
     fn take<T: Persistent>(&self, r: Ref<T>) -> Result<Taken<'_, T>> {
         const ACTION: &str = "modify an object";
         let oid = self.core.own(r)?;
-        self.core.schema.own::<T>(&*self.core.storage)?;
+        self.core.types.own::<T>(&*self.core.storage)?;
         let transaction = self.active(ACTION)?;
         let mut writes = self.to_write(ACTION)?;
         if let (Some(object), Some(entry)) = (writes.object::<T>(oid), writes.entry(oid)) {

@@ -11,7 +11,7 @@ use super::cache::Cache;
 use super::codec::RoundTrips;
 use super::database::Settings;
 use super::registry::Registered;
-use super::schema::Schema;
+use super::types::Types;
 use crate::storage::{Durability, Storage};
 use parking_lot::Mutex;
 use std::fmt;
@@ -24,7 +24,7 @@ pub(super) struct Core {
     /// The mark of this database on references, in memory.
     pub tag: u32,
     pub cache: Cache,
-    pub schema: Schema,
+    pub types: Types,
     pub round_trips: RoundTrips,
     /// What commits wait for that say nothing else.
     pub durability: Durability,
@@ -39,7 +39,7 @@ impl Core {
             storage,
             tag: next_tag(),
             cache: Cache::new(settings.cache_bytes),
-            schema: Schema::default(),
+            types: Types::default(),
             round_trips: RoundTrips::default(),
             durability: settings.durability,
             attachment: Attachment::default(),

@@ -1,7 +1,7 @@
 //! What the layer does to an object whose type it has forgotten: [`Kind`].
 //!
 //! Write sets hold objects of many types side by side; each is kept with its kind, which knows the
-//! type and calls the codec, the type's resolver and the schema check. Nothing here touches a
+//! type and calls the codec, the type's resolver and the check of its stored type. Nothing here touches a
 //! transaction.
 //!
 //! # Invariants
@@ -66,7 +66,7 @@ impl<T: Persistent> Kind for Of<T> {
         references: &mut Vec<Oid>,
     ) -> Result<TypeId> {
         let value = typed::<T>(object);
-        let type_id = core.schema.own::<T>(&*core.storage)?;
+        let type_id = core.types.own::<T>(&*core.storage)?;
         bytes.clear();
         references.clear();
         let encoded = codec::encode(T::NAME, value, core.tag, bytes, references);

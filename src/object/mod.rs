@@ -26,11 +26,11 @@ mod pinned;
 mod reference;
 mod registry;
 mod roots;
-mod schema;
-mod session;
 pub mod shape;
 mod turn;
+mod types;
 mod view;
+mod watch;
 mod writes;
 
 pub(crate) use attached::WeakDatabase;

@@ -11,7 +11,7 @@
 use super::cache::Cached;
 use super::core::Core;
 use super::roots::Roots;
-use super::session::Session;
+use super::watch::Watch;
 use super::{Persistent, Ref};
 use crate::error::{Error, NotFound, Result};
 use crate::id::{Oid, Tid};
@@ -32,7 +32,7 @@ enum Sight {
     /// One state, whatever happens.
     Fixed(Arc<dyn Snapshot>),
     /// That of the current transaction.
-    Session(Session),
+    Watch(Watch),
 }
 
 /// An object as it was read, before anybody changed it.
@@ -45,7 +45,7 @@ pub(super) struct Found<T> {
 /// A snapshot, borrowed from wherever it is kept.
 pub(super) enum Seen<'a> {
     Fixed(&'a Arc<dyn Snapshot>),
-    Now(std::cell::Ref<'a, super::session::Now>),
+    Now(std::cell::Ref<'a, super::watch::Now>),
 }
 
 impl Deref for Seen<'_> {
@@ -64,8 +64,8 @@ impl View {
         View { core, sight: Sight::Fixed(snapshot) }
     }
 
-    pub(super) fn of_session(core: Arc<Core>, session: Session) -> View {
-        View { core, sight: Sight::Session(session) }
+    pub(super) fn watching(core: Arc<Core>, watch: Watch) -> View {
+        View { core, sight: Sight::Watch(watch) }
     }
 
     /// The object that `r` names.
@@ -80,9 +80,9 @@ impl View {
         let oid = self.core.own(r)?;
         let seen = match &self.sight {
             Sight::Fixed(snapshot) => Seen::Fixed(snapshot),
-            Sight::Session(session) => {
-                let now = session.now()?;
-                if let Some(writes) = session.writes.of(now.transaction)
+            Sight::Watch(watch) => {
+                let now = watch.now()?;
+                if let Some(writes) = watch.writes.of(now.transaction)
                     && let Some(object) = writes.object(oid)
                 {
                     return object;
@@ -150,14 +150,14 @@ impl View {
     pub(super) fn snapshot(&self) -> Result<Seen<'_>> {
         match &self.sight {
             Sight::Fixed(snapshot) => Ok(Seen::Fixed(snapshot)),
-            Sight::Session(session) => session.now().map(Seen::Now),
+            Sight::Watch(watch) => watch.now().map(Seen::Now),
         }
     }
 
-    pub(super) fn session(&self) -> Option<&Session> {
+    pub(super) fn watch(&self) -> Option<&Watch> {
         match &self.sight {
             Sight::Fixed(_) => None,
-            Sight::Session(session) => Some(session),
+            Sight::Watch(watch) => Some(watch),
         }
     }
 
@@ -176,7 +176,7 @@ impl View {
             return Ok(Found { tid, pinned, object });
         }
         let kept = snapshot.clone();
-        // Decoding runs foreign code: the session must not stay borrowed.
+        // Decoding runs foreign code: the watch must not stay borrowed.
         drop(snapshot);
         self.core.load(oid, &*kept)
     }

@@ -10,12 +10,12 @@
 
 use super::kind::{Kind, Object};
 use super::persistent::Persistent;
-use super::schema::wrong_type;
+use super::types::wrong_type;
 use crate::error::{Error, NotFound, Result};
 use crate::id::{Oid, Tid};
 use crate::storage::{Durability, Snapshot};
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,8 +38,8 @@ pub(super) struct Writes {
     pub durability: Option<(u64, Durability)>,
     entries: HashMap<Oid, Entry>,
     checks: HashMap<Oid, Tid>,
-    /// Oldest first, by rising numbers.
-    layers: Vec<Layer>,
+    /// By the numbers of their savepoints, which rise.
+    layers: BTreeMap<u64, Layer>,
     next_layer: u64,
     next_ticket: u64,
     /// How many objects are in the hands of closures.
@@ -70,8 +70,8 @@ pub(super) enum State {
 }
 
 /// What was touched since a savepoint, as it was before.
+#[derive(Default)]
 struct Layer {
-    number: u64,
     entries: HashMap<Oid, Option<Entry>>,
     checks: HashMap<Oid, Option<Tid>>,
 }
@@ -159,8 +159,8 @@ impl Writes {
     /// Puts the object into this state, and remembers the one before for the last savepoint.
     pub fn put(&mut self, oid: Oid, entry: Entry) {
         let before = self.entries.insert(oid, entry);
-        if let Some(layer) = self.layers.last_mut() {
-            layer.entries.entry(oid).or_insert(before);
+        if let Some(mut layer) = self.layers.last_entry() {
+            layer.get_mut().entries.entry(oid).or_insert(before);
         }
     }
 
@@ -195,8 +195,8 @@ impl Writes {
     /// Checks, at the commit, that the newest revision of `oid` is still that of `tid`.
     pub fn check(&mut self, oid: Oid, tid: Tid) {
         let before = self.checks.insert(oid, tid);
-        if let Some(layer) = self.layers.last_mut() {
-            layer.checks.entry(oid).or_insert(before);
+        if let Some(mut layer) = self.layers.last_entry() {
+            layer.get_mut().checks.entry(oid).or_insert(before);
         }
     }
 
@@ -209,11 +209,9 @@ impl Writes {
         self.entries.iter().find(|(_, entry)| taken(entry)).map(|(&oid, _)| oid)
     }
 
-    /// The checks of objects that it did not change, by oid.
+    /// The checks, by oid.
     pub fn checks(&self) -> Vec<(Oid, Tid)> {
-        let checks = self.checks.iter().map(|(&oid, &tid)| (oid, tid));
-        let mut checks: Vec<_> =
-            checks.filter(|(oid, _)| !self.entries.contains_key(oid)).collect();
+        let mut checks: Vec<_> = self.checks.iter().map(|(&oid, &tid)| (oid, tid)).collect();
         checks.sort_unstable();
         checks
     }
@@ -231,16 +229,18 @@ impl Writes {
     /// Remembers this state, under the number returned.
     pub fn save(&mut self) -> u64 {
         self.next_layer += 1;
-        self.layers.push(Layer::new(self.next_layer));
+        self.layers.insert(self.next_layer, Layer::default());
         self.next_layer
     }
 
     /// Returns to the state of this number, which stays remembered; whether it was.
     pub fn roll_back(&mut self, number: u64) -> bool {
-        let Some(place) = self.layer(number) else { return false };
+        if !self.layers.contains_key(&number) {
+            return false;
+        }
         // No savepoint is taken while a closure has an object, so none is returned to one.
         self.taken = 0;
-        for layer in self.layers.drain(place..).rev() {
+        for layer in self.layers.split_off(&number).into_values().rev() {
             for (oid, before) in layer.entries {
                 match before {
                     Some(entry) => self.entries.insert(oid, entry),
@@ -254,30 +254,18 @@ impl Writes {
                 };
             }
         }
-        self.layers.push(Layer::new(number));
+        self.layers.insert(number, Layer::default());
         true
     }
 
     /// Forgets the state of this number: nobody will return to it. What was touched since counts
     /// as touched since the savepoint before.
     pub fn release(&mut self, number: u64) {
-        let Some(place) = self.layer(number) else { return };
-        let Layer { entries, checks, .. } = self.layers.remove(place);
-        let below = place.checked_sub(1).and_then(|below| self.layers.get_mut(below));
-        if let Some(below) = below {
+        let Some(Layer { entries, checks }) = self.layers.remove(&number) else { return };
+        if let Some((_, below)) = self.layers.range_mut(..number).next_back() {
             merge(&mut below.entries, entries);
             merge(&mut below.checks, checks);
         }
-    }
-
-    fn layer(&self, number: u64) -> Option<usize> {
-        self.layers.binary_search_by_key(&number, |layer| layer.number).ok()
-    }
-}
-
-impl Layer {
-    fn new(number: u64) -> Layer {
-        Layer { number, entries: HashMap::new(), checks: HashMap::new() }
     }
 }
 

@@ -149,8 +149,13 @@ impl Batch {
     /// Refuses a batch that no storage may take.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where an object is written twice.
+    /// [`Error::InvalidArgument`] where an object is written twice, or more objects than a
+    /// transaction can have are.
     pub fn check(&self) -> Result<()> {
+        if u32::try_from(self.writes.len()).is_err() {
+            let what = "a transaction can store at most 4,294,967,295 objects";
+            return Err(Error::InvalidArgument(what.into()));
+        }
         let mut oids: Vec<Oid> = self.writes.iter().map(|entry| entry.oid).collect();
         oids.sort_unstable();
         match oids.windows(2).find(|pair| pair[0] == pair[1]) {

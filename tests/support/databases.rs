@@ -3,7 +3,7 @@
 use perennial::file::DiskDirectory;
 use perennial::storage::file::FileOptions;
 use perennial::storage::{FileStorage, MemoryStorage, Storage};
-use perennial::{Connection, Database, Persistent, Ref, Settings};
+use perennial::{Connection, Database, Oid, Persistent, Ref, Settings, codec, decode_as};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -64,4 +64,13 @@ impl Persistent for Tally {
         assert!(mine.0 != 666, "an unlucky number");
         (mine.0 != 13).then(|| Tally(committed.0 + mine.0 - original.0))
     }
+}
+
+/// A reference to this object that knows neither its database nor, perhaps, its type.
+pub fn loose<T>(oid: Oid) -> Ref<T> {
+    #[derive(Deserialize)]
+    struct One<T>(#[serde(bound = "")] Ref<T>);
+    let (mut bytes, mut references) = (Vec::new(), Vec::new());
+    codec::encode("an oid", &oid.number(), 0, &mut bytes, &mut references).unwrap();
+    decode_as::<One<T>>(&bytes).unwrap().0
 }

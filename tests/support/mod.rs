@@ -2,6 +2,8 @@
 
 pub mod databases;
 pub mod errors;
+#[cfg(feature = "cli")]
+pub mod json;
 pub mod managers;
 pub mod platter;
 pub mod rng;

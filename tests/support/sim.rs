@@ -88,6 +88,7 @@ struct World {
     actions: Vec<Action>,
     stop: Option<usize>,
     faults: Vec<Fault>,
+    failures: usize,
     locks: BTreeMap<usize, u64>,
     handles: u64,
     device: u64,
@@ -114,6 +115,7 @@ impl SimDisk {
             actions: Vec::new(),
             stop: None,
             faults: Vec::new(),
+            failures: 0,
             locks: BTreeMap::new(),
             handles: 0,
             device: DEVICES.fetch_add(1, Ordering::Relaxed),
@@ -143,6 +145,16 @@ impl SimDisk {
     /// Makes something fail after it worked `nth` more times.
     pub fn fail(&self, kind: Kind, nth: u64, failure: Failure, times: Times) {
         self.world().faults.push(Fault { kind, wait: nth, failure, times });
+    }
+
+    /// How often something was made to fail.
+    pub fn failures(&self) -> usize {
+        self.world().failures
+    }
+
+    /// From now on nothing fails.
+    pub fn heal(&self) {
+        self.world().faults.clear();
     }
 
     /// The disk as it is found if the power goes now.
@@ -206,6 +218,7 @@ impl World {
             due = Some(fault.failure);
             fault.times == Times::Always
         });
+        self.failures += usize::from(due.is_some());
         Ok(due)
     }
 

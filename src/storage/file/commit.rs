@@ -13,7 +13,9 @@ use super::core::{Core, Ordered, Pending, Placed, State};
 use super::generation::into_owned;
 use super::housekeeping::LARGE_FRAME;
 use crate::error::{Error, Result};
-use crate::format::{Fields, FrameBuilder, FrameKind, Malformed, RecordHead, TypeDef, TypeId};
+use crate::format::{
+    FIRST_FRAME, Fields, FrameBuilder, FrameKind, Malformed, RecordHead, TypeDef, TypeId,
+};
 use crate::id::{Oid, Tid};
 use crate::storage::{Batch, Contender, Durability, Receipt, Revision, Verdict, Write};
 use std::sync::Arc;
@@ -159,7 +161,7 @@ impl Core {
         let mut builder = FrameBuilder::new(FrameKind::Commit, &bytes).map_err(wrong)?;
         builder.reserve(batch.len(), batch.encoded_len() + 32 * batch.len());
         for (write, &previous) in batch.writes().zip(&bases.writes) {
-            let head = RecordHead { oid: write.oid, pinned: write.pinned, previous };
+            let head = RecordHead { oid: write.oid, pinned: write.pinned, previous, far: None };
             let content = write.content.as_ref();
             let content = content.map(|it| (it.type_id.0, it.references.bytes(), it.data));
             builder.push(&head, content);
@@ -175,7 +177,8 @@ impl Core {
         ids.dedup();
         {
             let ordered = self.ordered.lock();
-            let near = ordered.end.saturating_sub(DEFINITION_REACH);
+            // What only the index snapshot knows is nowhere: it may outlive the frame it is from.
+            let near = ordered.end.saturating_sub(DEFINITION_REACH).max(FIRST_FRAME);
             ids.retain(|id| ordered.defined.get(id).is_none_or(|&offset| offset < near));
         }
         let unknown =

@@ -6,11 +6,12 @@
 //!
 //! # Invariants
 //! - `ordered ≥ published` and `ordered ≥ durable`; each only grows.
-//! - Locks are taken in the order `leader`, `ordered`, then any other. No foreign code under any
+//! - Locks are taken in the order `look`, `leader`, `ordered`, then any other. No foreign code under any
 //!   of them, and no I/O under `ordered` but the check of an index page.
 
 use super::FileOptions;
 use super::generation::Generation;
+use super::housekeeping::{Look, Rest};
 use crate::error::{Error, Result};
 use crate::file::{AppendFile, Directory};
 use crate::format::{FileHeader, FrameBuilder, TypeId};
@@ -46,7 +47,9 @@ pub(super) struct Core {
     pub(super) snapshot_upto: AtomicU64,
     /// The handle that carries the lock; dropped when the storage closes.
     pub(super) lock: Mutex<Option<Arc<dyn AppendFile>>>,
-    pub(super) rest: super::housekeeping::Rest,
+    pub(super) rest: Rest,
+    /// Held by whoever does housekeeping, writes the index snapshot or closes.
+    pub(super) look: Mutex<Look>,
     pub(super) closed: AtomicBool,
 }
 
@@ -114,7 +117,7 @@ pub(super) struct Pending {
 /// What only the leader touches.
 #[derive(Debug)]
 pub(super) struct LeaderState {
-    /// The sum of the last frame written.
+    /// The sum of the last frame published.
     pub(super) chain: u64,
     /// Frames on their way to the file.
     pub(super) buffer: Vec<u8>,

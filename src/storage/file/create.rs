@@ -14,9 +14,14 @@ use crate::id::DatabaseId;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often a file may change its name beneath us before we give up.
 const TRIES: usize = 16;
+
+/// Who reads only takes the lock for an instant, to see whether somebody writes: for as long as
+/// this, in milliseconds, a lock may be such a reader's.
+const GLIMPSE: u64 = 20;
 
 /// A database file that is open, and nobody else's.
 pub(super) struct Held {
@@ -37,7 +42,7 @@ pub(super) fn hold(directory: &dyn Directory, name: &str, options: &FileOptions)
             Ok(_) if options.mode == Mode::CreateNew => {
                 return Err(failed(ErrorKind::AlreadyExists.into()));
             }
-            Ok(file) if file.try_lock().map_err(failed)? => file,
+            Ok(file) if lock(&*file).map_err(failed)? => file,
             Ok(_) => return Err(Error::Locked(Box::new(directory.path(name)))),
             Err(error) if error.kind() == ErrorKind::NotFound && options.mode != Mode::Existing => {
                 match create(directory, name)? {
@@ -50,20 +55,33 @@ pub(super) fn hold(directory: &dyn Directory, name: &str, options: &FileOptions)
         // The name may have passed to another file before the lock was ours.
         let file = directory.open(name, Access::Write).map_err(failed)?;
         if file.identity().map_err(failed)? == lock.identity().map_err(failed)? {
+            // Whoever created the file may have come to an end, or failed, before its name was
+            // durable: then everything committed into it would be lost with the name.
+            directory.sync().map_err(failed)?;
             return Ok(Held { file, lock: Some(lock) });
         }
     }
     Err(failed(std::io::Error::other("the file keeps being replaced")))
 }
 
-/// Creates the file `name`, durably, and locks it; `None` where somebody else was first.
+/// Takes the lock, unless it is held for longer than a reader's glimpse; whether it is ours.
+fn lock(file: &dyn AppendFile) -> std::io::Result<bool> {
+    for _ in 0..GLIMPSE {
+        if file.try_lock()? {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(false)
+}
+
+/// Creates the file `name` and locks it; its name is not durable yet; `None` where somebody else was first.
 fn create(directory: &dyn Directory, name: &str) -> Result<Option<Arc<dyn AppendFile>>> {
     let failed = |error| Error::io("create", directory.path(name), error);
     let id = DatabaseId::random().map_err(failed)?;
     let temporary = format!("{name}.tmp-{id}");
     let made = fill(directory, &temporary, id).and_then(|file| {
         directory.rename_new(&temporary, name)?;
-        directory.sync()?;
         Ok(file)
     });
     match made {
@@ -125,7 +143,7 @@ pub(super) fn read_header(
         |offset| Some(Damage::new(path, offset, FIRST_FRAME, "a copy of the file header is bad"));
     match (copy(0)?, copy(HEADER_COPY)?) {
         (Ok(first), Ok(second)) if first == second && length >= FIRST_FRAME => Ok((first, None)),
-        (Ok(_), Ok(_)) if length < FIRST_FRAME => refusal("it ends within its header"),
+        (Ok(_), _) | (_, Ok(_)) if length < FIRST_FRAME => refusal("it ends within its header"),
         (Ok(first), _) => Ok((first, damaged(HEADER_COPY))),
         (Err(HeaderFault::Unsupported(what)), _) | (_, Err(HeaderFault::Unsupported(what))) => {
             refusal(&what)

@@ -75,10 +75,17 @@ impl Rest {
 }
 
 /// What the last look found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Look {
     /// Where the log ended.
     end: u64,
+}
+
+impl Look {
+    /// A look at a log that ends at `end`.
+    pub(super) fn at(end: u64) -> Look {
+        Look { end }
+    }
 }
 
 /// Starts the housekeeper of `core`; it ends when its [`Rest`] is stopped.
@@ -93,11 +100,10 @@ pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle<()>> {
 }
 
 fn run(core: &Core) {
-    let mut look = Look::default();
     let mut more = false;
     while core.rest.sleep(more) {
         let busy = core.rest.work.swap(false, Ordering::AcqRel);
-        more = core.tend(&mut look).unwrap_or_else(|error| {
+        more = core.tend().unwrap_or_else(|error| {
             tracing::warn!(%error, "housekeeping failed");
             false
         }) || busy;
@@ -106,7 +112,8 @@ fn run(core: &Core) {
 
 impl Core {
     /// One round of housekeeping; whether another should follow though nothing is committed.
-    pub(super) fn tend(&self, look: &mut Look) -> Result<bool> {
+    pub(super) fn tend(&self) -> Result<bool> {
+        let mut look = self.look.lock();
         let (end, content_end) = {
             let ordered = self.ordered.lock();
             self.check_open(&ordered)?;

@@ -14,7 +14,7 @@ use crate::format::{PAGE_SLOTS, Sums, page_sum};
 use crate::id::Oid;
 use parking_lot::Mutex;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Slots of the first chunk; each further one doubles what there is.
 const FIRST_CHUNK: u64 = 1 << 16;
@@ -33,6 +33,8 @@ struct Base {
     sums: Vec<u64>,
     checked: Vec<AtomicU64>,
     checking: Mutex<()>,
+    /// A page was bad and made anew.
+    repaired: AtomicBool,
     seal: Sums,
     /// No record of the snapshot can stand here or beyond.
     end: u64,
@@ -56,7 +58,15 @@ impl Index {
     /// must stand below `end`.
     pub(super) fn on(slots: Slots, sums: Vec<u64>, seal: Sums, end: u64) -> Index {
         let checked = (0..sums.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        let base = Base { slots, sums, checked, checking: Mutex::new(()), seal, end };
+        let base = Base {
+            slots,
+            sums,
+            checked,
+            checking: Mutex::new(()),
+            repaired: AtomicBool::new(false),
+            seal,
+            end,
+        };
         Index { base: Some(base), ..Index::empty() }
     }
 
@@ -131,6 +141,7 @@ impl Index {
         }
         let slots = base.page(page);
         if !base.is_good(page, slots) {
+            base.repaired.store(true, Ordering::Relaxed);
             tracing::warn!(page, "a page of the index snapshot is bad; it is made from the log");
             slots.iter().for_each(|slot| slot.store(0, Ordering::Relaxed));
             let first = (page * PAGE_SLOTS) as u64;
@@ -144,6 +155,11 @@ impl Index {
         }
         base.mark_checked(page);
         Ok(())
+    }
+
+    /// Whether the snapshot it began as had a bad page, and should be written again.
+    pub(super) fn was_repaired(&self) -> bool {
+        self.base.as_ref().is_some_and(|base| base.repaired.load(Ordering::Relaxed))
     }
 }
 

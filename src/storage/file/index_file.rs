@@ -19,11 +19,20 @@ use crate::format::{
     TypeId, page_sum,
 };
 use crate::id::{Oid, Tid};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Pages gathered into one write.
 const GATHER_PAGES: usize = 256;
+
+/// Removes the snapshot of the database `name`, durably.
+pub(super) fn forget(directory: &dyn Directory, name: &str) -> std::io::Result<()> {
+    match directory.remove(&name_of(name)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => directory.sync(),
+    }
+}
 
 /// The name of the snapshot of the database `name`.
 pub(super) fn name_of(name: &str) -> String {
@@ -43,21 +52,21 @@ pub(super) struct Told {
     pub(super) index: Index,
 }
 
-/// Writes a snapshot of what is published.
+/// Writes a snapshot of what is published; `core.look` must be held.
 pub(super) fn write(core: &Core) -> Result<()> {
     let name = name_of(&core.name);
     let temporary = format!("{}.tmp-index", core.name);
     let failed = |error| Error::io("write", core.directory.path(&name), error);
     let _ = core.directory.remove(&temporary);
-    let (scan_from, chain, tid) = core.published_mark();
+    let start = core.published_mark();
     let file = core.directory.open(&temporary, Access::CreateNew).map_err(failed)?;
-    let next_oid = core.next_oid.load(Ordering::Acquire);
-    let page_sums = write_pages(core, &*file, next_oid)?;
+    let page_sums = write_pages(core, &*file, start.next_oid)?;
     // Read after the copy: no record that was copied lies at or beyond it.
     let valid_upto = core.generation.published_end();
     core.sync_upto(valid_upto)?;
     let pages = page_sums.len() as u64;
-    let tables = core.tables(page_sums).encode();
+    let tables = IndexTables { page_sums, ..start.tables }.encode();
+    let (scan_from, chain, tid) = (start.at, start.chain, start.tid);
     let header = IndexHeader {
         database: core.id(),
         generation: core.generation.number,
@@ -65,7 +74,7 @@ pub(super) fn write(core: &Core) -> Result<()> {
         valid_upto,
         chain,
         tid,
-        next_oid: Oid::new(next_oid),
+        next_oid: Oid::new(start.next_oid),
         forgot_before: core.header.forgot_before,
         pages,
         tables_len: tables.len() as u64,
@@ -126,7 +135,8 @@ pub(super) fn read(
     }
 }
 
-fn read_file(
+/// What is in the snapshot `file`, if it is one of this very database.
+pub(super) fn read_file(
     file: &Arc<dyn AppendFile>,
     database: &FileHeader,
     sums: &Sums,
@@ -174,16 +184,42 @@ fn read_slots(file: &Arc<dyn AppendFile>, count: usize) -> Result<Slots, Malform
     Ok(slots)
 }
 
+/// Where a replay may start, and what must be known there.
+struct Start {
+    /// The end of what is published.
+    at: u64,
+    /// The sum of the last frame before.
+    chain: u64,
+    /// The last transaction before.
+    tid: Tid,
+    /// Every oid below has been given out.
+    next_oid: u64,
+    /// What is known beside the pages, whose sums are not taken yet.
+    tables: IndexTables,
+}
+
 impl Core {
-    /// Where the published part of the log ends, the sum of its last frame, and its last tid.
-    fn published_mark(&self) -> (u64, u64, Tid) {
-        // The leader changes the three together, and is the only one that does.
+    /// The published end as the start of a replay.
+    ///
+    /// All that it tells is as of that place. What a later frame changed must not be in the
+    /// tables: a power loss may take that frame away, and then nothing would change it back.
+    fn published_mark(&self) -> Start {
+        // The leader changes all of this together, and is the only one that does. A frame that
+        // comes later has taken its own reservation of oids later, so it is no smaller than ours.
         let state = self.leader.lock();
-        (self.generation.published_end(), state.chain, self.generation.last_tid())
+        Start {
+            next_oid: self.next_oid.load(Ordering::Acquire),
+            at: self.generation.published_end(),
+            chain: state.chain,
+            tid: self.generation.last_tid(),
+            tables: self.tables(),
+        }
     }
 
-    fn tables(&self, page_sums: Vec<u64>) -> IndexTables {
-        // Only what the log defines: a type whose first commit failed was never stored.
+    fn tables(&self) -> IndexTables {
+        // Only what the log defines: a type whose first commit failed was never stored. That a
+        // frame still waiting may define one does no harm: after an opening, the first to use a
+        // type defines it again.
         let defined: Vec<TypeId> = self.ordered.lock().defined.keys().copied().collect();
         let mut types: Vec<_> = defined
             .into_iter()
@@ -193,6 +229,6 @@ impl Core {
         let mut pinned: Vec<Oid> = self.pinned.lock().iter().copied().collect();
         pinned.sort_unstable();
         let decisions = self.decisions.lock().iter().map(|(&gtid, &at)| (gtid, at)).collect();
-        IndexTables { page_sums, types, pinned, decisions, prepared: Vec::new() }
+        IndexTables { page_sums: Vec::new(), types, pinned, decisions, prepared: Vec::new() }
     }
 }

@@ -49,7 +49,7 @@ impl Core {
 
     fn write_and_publish(&self, batch: &mut [Placed], sync: bool) -> Result<(), Box<str>> {
         let mut state = self.leader.lock();
-        self.write(&mut state, batch).map_err(|wrong| wrong.to_string())?;
+        let chain = self.write(&mut state, batch).map_err(|wrong| wrong.to_string())?;
         let end = batch.last().map_or(0, |last| last.end);
         let end = end.max(self.generation.published_end());
         if (sync || batch.iter().any(|placed| placed.sync)) && self.durable() < end {
@@ -60,22 +60,23 @@ impl Core {
                 .map_err(|error| Error::io("sync", self.path(), error).to_string())?;
             self.durable.store(end, Ordering::Release);
         }
+        state.chain = chain;
         batch.iter().for_each(|placed| self.publish(placed));
         Ok(())
     }
 
-    /// Chains the frames, seals them and writes them.
-    fn write(&self, state: &mut LeaderState, batch: &mut [Placed]) -> Result<()> {
+    /// Chains the frames, seals them and writes them; the sum of the last one.
+    fn write(&self, state: &mut LeaderState, batch: &mut [Placed]) -> Result<u64> {
         let (sums, file) = (&self.generation.log.sums, &self.generation.log.file);
         let next_oid = Oid::new(self.next_oid.load(Ordering::Acquire));
         let failed = |error| Error::io("write", self.path(), error);
-        let LeaderState { chain, buffer } = state;
+        let (mut chain, buffer) = (state.chain, &mut state.buffer);
         buffer.clear();
         let mut start = batch.first().map_or(0, |placed| placed.offset);
         for placed in batch {
             let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0);
             placed.builder.place(sums, placed.offset, placed.tid).map_err(wrong)?;
-            *chain = placed.builder.finish(sums, *chain, self.durable(), next_oid);
+            chain = placed.builder.finish(sums, chain, self.durable(), next_oid);
             let bytes = placed.builder.bytes();
             if buffer.len() + bytes.len() > GATHER && !buffer.is_empty() {
                 file.append(start, buffer).map_err(failed)?;
@@ -89,7 +90,10 @@ impl Core {
                 buffer.extend_from_slice(bytes);
             }
         }
-        if buffer.is_empty() { Ok(()) } else { file.append(start, buffer).map_err(failed) }
+        if !buffer.is_empty() {
+            file.append(start, buffer).map_err(failed)?;
+        }
+        Ok(chain)
     }
 
     fn publish(&self, placed: &Placed) {
@@ -171,7 +175,9 @@ impl Core {
 
     /// Waits until `tid` is published or `bound` has passed; whether it is.
     pub(super) fn wait_published(&self, tid: Tid, bound: Duration) -> Result<bool> {
-        let until = Instant::now() + bound;
+        // A bound beyond the clock's reach is as good as a year.
+        let year = Duration::from_secs(365 * 24 * 3600);
+        let until = Instant::now() + bound.min(year);
         let mut ordered = self.ordered.lock();
         while self.generation.last_tid() < tid {
             self.check_open(&ordered)?;

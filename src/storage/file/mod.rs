@@ -3,7 +3,7 @@
 //! `core` is what its parts share; `create` and `opening` bring it to life, with `walk` for the
 //! verdict on the log's end and `tail` for mending it; `commit` and `leader` write; `generation`,
 //! `log` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody should
-//! wait for. Nothing here decodes an object, and no offset leaves this folder.
+//! wait for; `verify` looks at a whole file from outside. Nothing here decodes an object, and no offset leaves this folder.
 //!
 //! # Invariants
 //! - log order = tid order = publication order.
@@ -23,10 +23,12 @@ mod leader;
 mod log;
 mod opening;
 mod tail;
+mod verify;
 mod walk;
 mod window;
 
 pub use log::Reads;
+pub use verify::{Finding, FindingKind, FrameCounts, Verification, verify};
 
 use self::core::Core;
 use super::{Batch, Change, Snapshot, Storage, Transactions, Verdict};
@@ -38,6 +40,7 @@ use generation::{FileSnapshot, Generation};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -96,7 +99,6 @@ impl Default for FileOptions {
 pub struct FileStorage {
     core: Arc<Core>,
     housekeeper: Mutex<Option<JoinHandle<()>>>,
-    look: Mutex<housekeeping::Look>,
 }
 
 /// What a database file says of itself.
@@ -109,8 +111,11 @@ pub struct FileFacts {
     pub generation: u64,
     /// Where the last frame that is shown ends, in bytes.
     pub log_end: u64,
-    /// Up to where the log is known to be durable, in bytes.
+    /// Up to where the log is known to be durable, in bytes. It lies beyond `log_end` where a
+    /// damaged file was opened for reading.
     pub durable: u64,
+    /// Where an opening begins to read the log, in bytes: the index snapshot knows what precedes.
+    pub replay_from: u64,
     /// The oid that would be given out next.
     pub next_oid: Oid,
 }
@@ -129,7 +134,7 @@ impl FileStorage {
         let core = opening::open(directory, name, options)?;
         let wanted = options.housekeeping && options.mode != Mode::ReadOnly;
         let housekeeper = if wanted { Some(housekeeping::start(&core)?) } else { None };
-        Ok(FileStorage { core, housekeeper: Mutex::new(housekeeper), look: Mutex::default() })
+        Ok(FileStorage { core, housekeeper: Mutex::new(housekeeper) })
     }
 
     /// The file's path.
@@ -144,8 +149,15 @@ impl FileStorage {
             generation: self.core.header.generation,
             log_end: self.core.generation.published_end(),
             durable: self.core.durable(),
-            next_oid: Oid::new(self.core.next_oid.load(std::sync::atomic::Ordering::Acquire)),
+            replay_from: self.core.snapshot_upto.load(Ordering::Acquire),
+            next_oid: Oid::new(self.core.next_oid.load(Ordering::Acquire)),
         }
+    }
+
+    /// Whether somebody, this handle or another, has the file open for writing.
+    pub fn has_writer(&self) -> bool {
+        let core = &self.core;
+        core.options.mode != Mode::ReadOnly || opening::has_writer(&*core.directory, &core.name)
     }
 
     /// All types that objects were stored as.
@@ -160,16 +172,17 @@ impl FileStorage {
     /// [`Error::Halted`], [`Error::Io`]; nothing is lost.
     pub fn tend(&self) -> Result<bool> {
         self.check_writable("tend the file")?;
-        self.generation()?;
-        self.core.tend(&mut self.look.lock())
+        self.core.tend()
     }
 
     /// Writes the index snapshot now, so that the next opening need not replay the log.
     ///
     /// # Errors
-    /// [`Error::Io`]; the snapshot is then the one of before.
+    /// [`Error::Halted`], [`Error::Closed`], [`Error::Io`]; the snapshot is then the one of before.
     pub fn write_index(&self) -> Result<()> {
         self.check_writable("write the index")?;
+        let _look = self.core.look.lock();
+        self.core.check_open(&self.core.ordered.lock())?;
         index_file::write(&self.core)
     }
 
@@ -198,7 +211,7 @@ impl FileStorage {
         let failed = |error| Error::io("trim", core.path(), error);
         core.generation.log.file.trim(end).map_err(failed)?;
         core.generation.log.file.sync().map_err(failed)?;
-        if core.tail() > 0 {
+        if core.tail() > 0 || core.generation.index.was_repaired() {
             index_file::write(core)?;
         }
         Ok(())
@@ -284,6 +297,8 @@ impl Storage for FileStorage {
             // It panics only where the storage halts for it, which is reported below.
             let _ = housekeeper.join();
         }
+        // Waits for the housekeeping of others, and for another thread that closes.
+        let _look = self.core.look.lock();
         if self.core.is_closed() {
             return Ok(());
         }

@@ -9,7 +9,7 @@
 use super::core::{Core, LeaderState, Ordered, State};
 use super::create::{Held, hold, read_header, remove_leftovers};
 use super::generation::Generation;
-use super::housekeeping::Rest;
+use super::housekeeping::{Look, Rest};
 use super::index::Index;
 use super::log::Log;
 use super::walk::{Mark, Walked, walk};
@@ -45,6 +45,12 @@ pub(super) fn open(
     }
 }
 
+/// Whether somebody has the file `name` open for writing.
+pub(super) fn has_writer(directory: &dyn Directory, name: &str) -> bool {
+    let probe = directory.open(name, Access::Read);
+    probe.and_then(|probe| probe.try_lock()).is_ok_and(|free| !free)
+}
+
 /// The file that is being opened.
 struct Subject {
     directory: Arc<dyn Directory>,
@@ -75,7 +81,12 @@ impl Subject {
         let length = self.length()?;
         let mut replay = self.replay(true)?;
         if length < replay.proven && self.options.accept_shorter {
+            let given_out = replay.mark.next_oid;
             replay = self.replay(false)?;
+            replay.mark.next_oid = replay.mark.next_oid.max(given_out);
+            // It would contradict what is about to be written over the missing end.
+            let failed = |error| Error::io("remove the index snapshot of", &self.path, error);
+            index_file::forget(&*self.directory, &self.name).map_err(failed)?;
         }
         let proven = replay.proven;
         if length < proven {
@@ -123,29 +134,32 @@ impl Subject {
         let mut tried = 0;
         loop {
             tried += 1;
-            let living = self.has_writer();
-            let length = self.length()?;
-            let mut replay = self.replay(tried < TRIES)?;
-            let mut shown = length;
-            if living && replay.proven <= length {
-                let walked = replay.probe(length)?;
-                shown = walked.proven.min(length);
-            }
-            if replay.mark.at <= shown {
-                let walked = replay.walk(shown)?;
+            let last = tried == TRIES;
+            match self.try_walk(!last) {
+                Ok((replay, walked, settled)) if settled || last => return Ok((replay, walked)),
+                Err(error) if last => return Err(error),
                 // A writer may have been at work where we read: look again before any verdict.
-                if walked.mark.at >= walked.proven.min(shown) || tried >= TRIES {
-                    return Ok((replay, walked));
+                _ if has_writer(&*self.directory, &self.name) => {
+                    std::thread::sleep(Duration::from_millis(2))
                 }
+                _ => {}
             }
-            std::thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Whether somebody has the file open for writing.
-    fn has_writer(&self) -> bool {
-        let probe = self.directory.open(&self.name, Access::Read);
-        probe.and_then(|probe| probe.try_lock()).is_ok_and(|free| !free)
+    /// Walks once as far as may be shown; whether it found no damage on the way.
+    fn try_walk(&self, snapshot: bool) -> Result<(Replay, Walked, bool)> {
+        let living = has_writer(&*self.directory, &self.name);
+        let length = self.length()?;
+        let mut replay = self.replay(snapshot)?;
+        let mut shown = length;
+        if living && replay.proven <= length {
+            shown = replay.probe(length)?.proven.min(length);
+        }
+        let reached = replay.mark.at <= shown;
+        let walked = replay.walk(shown)?;
+        let settled = reached && walked.mark.at >= walked.proven.min(shown);
+        Ok((replay, walked, settled))
     }
 
     fn length(&self) -> Result<u64> {
@@ -217,6 +231,8 @@ impl Subject {
             clock_ran_back: false,
             state: State::Open,
         };
+        // What a reader found beyond the proven mark may still be lost; a writer has mended it.
+        let durable = if lock.is_some() { mark.at } else { replay.proven };
         Arc::new(Core {
             directory: self.directory,
             name: self.name,
@@ -225,7 +241,7 @@ impl Subject {
             generation: Arc::new(replay.generation),
             types: replay.types,
             next_oid: AtomicU64::new(mark.next_oid.number()),
-            durable: AtomicU64::new(mark.at),
+            durable: AtomicU64::new(durable),
             ordered: Mutex::new(ordered),
             moved: Condvar::new(),
             leader: Mutex::new(LeaderState { chain: mark.chain, buffer: Vec::new() }),
@@ -234,6 +250,7 @@ impl Subject {
             snapshot_upto: AtomicU64::new(replay.mark.at),
             lock: Mutex::new(lock),
             rest: Rest::default(),
+            look: Mutex::new(Look::at(mark.at)),
             closed: AtomicBool::new(false),
         })
     }
@@ -311,6 +328,6 @@ fn note_global(
         FrameKind::End => {
             decisions.remove(&gtid);
         }
-        FrameKind::Seal => {}
+        FrameKind::Seal | FrameKind::Later(_) => {}
     }
 }

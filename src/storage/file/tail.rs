@@ -48,7 +48,7 @@ pub(super) fn mend(
 }
 
 /// Where the last byte between `start` and `length` ends that is not zero; `start` for none.
-fn last_written(log: &Log, start: u64, length: u64) -> Result<u64> {
+pub(super) fn last_written(log: &Log, start: u64, length: u64) -> Result<u64> {
     let mut window = Window::new(log, length);
     let (mut at, mut last) = (start, start);
     while at < length {
@@ -88,7 +88,7 @@ fn keep_aside(
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 if same(directory, &target, &*copy) {
                     let _ = directory.remove(&temporary);
-                    return Ok(());
+                    break;
                 }
             }
             outcome => {

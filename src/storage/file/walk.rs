@@ -12,7 +12,7 @@
 
 use super::log::Log;
 use super::window::Window;
-use crate::error::Result;
+use crate::error::{NotADatabase, Result};
 use crate::format::{FIRST_FRAME, FileHeader, Frame, FrameHeader, FrameKind, Malformed};
 use crate::id::{Oid, Tid};
 
@@ -67,7 +67,7 @@ pub(super) fn walk(
             Ok(()) => {}
             Err(wrong) => {
                 walked.wrong = Some(wrong);
-                walked.proven = witnesses(&mut window, length, &walked)?;
+                walked.proven = witnesses(&mut window, length, walked.mark.at, walked.proven)?;
                 break;
             }
         }
@@ -89,16 +89,24 @@ impl Walked {
         if let Err(wrong) = self.mark.fits(&header) {
             return Ok(Err(wrong));
         }
+        let log = window.log();
         let frame = match window.frame(self.mark.at)? {
             Ok(frame) => frame,
             Err(wrong) => return Ok(Err(wrong)),
         };
+        // Whole, and chained to what is whole: no crash made this, and nothing here may cut it.
+        self.mark.check_order(&frame.header).map_err(|wrong| log.corrupt(frame.offset, wrong))?;
+        if let FrameKind::Later(kind) = frame.header.kind {
+            let at = frame.offset;
+            let what = format!("the frame at offset {at} is of kind {kind}, of a later format");
+            return Err(NotADatabase::new(&log.path, what).into());
+        }
         apply(&frame)?;
         self.mark = Mark {
             at: frame.end(),
             chain: frame.sum,
             tid: frame.header.tid,
-            next_oid: frame.header.next_oid,
+            next_oid: self.mark.next_oid.max(frame.header.next_oid),
         };
         self.last = Some(frame.header.kind);
         Ok(Ok(()))
@@ -106,28 +114,40 @@ impl Walked {
 }
 
 impl Mark {
-    /// Whether the frame of this header continues the log here.
-    fn fits(&self, header: &FrameHeader) -> Result<(), Malformed> {
-        let takes_tid = header.kind == FrameKind::Commit;
-        let tid_fits = match takes_tid {
-            true => header.tid > self.tid,
-            false => header.tid == self.tid,
-        };
-        if header.chain != self.chain {
-            return Err("the frame does not follow the one before it".into());
+    /// Whether the frame of this header was written after the one before it.
+    pub(super) fn fits(&self, header: &FrameHeader) -> Result<(), Malformed> {
+        match header.chain == self.chain {
+            true => Ok(()),
+            false => Err("the frame does not follow the one before it".into()),
         }
-        if !tid_fits || header.next_oid < self.next_oid {
+    }
+
+    /// Whether the header counts on from what precedes it.
+    pub(super) fn check_order(&self, header: &FrameHeader) -> Result<(), Malformed> {
+        let tid_fits = match header.kind {
+            FrameKind::Commit => header.tid > self.tid,
+            FrameKind::Later(_) => header.tid >= self.tid,
+            _ => header.tid == self.tid,
+        };
+        // The next oid is no test: one that was given out and never stored stands in a snapshot
+        // only, and the frames written since need not know of it.
+        if !tid_fits {
             return Err("the transaction of the frame is out of order".into());
         }
         Ok(())
     }
 }
 
-/// How much of the file its headers behind the bad spot claim to have been durable.
-fn witnesses(window: &mut Window<'_>, length: u64, walked: &Walked) -> Result<u64> {
+/// How much of the file its headers behind the bad spot at `bad` claim to have been durable;
+/// that much is `proven` already.
+pub(super) fn witnesses(
+    window: &mut Window<'_>,
+    length: u64,
+    bad: u64,
+    mut proven: u64,
+) -> Result<u64> {
     const STRETCH: u64 = 1 << 16;
-    let mut proven = walked.proven;
-    let mut at = walked.mark.at;
+    let mut at = bad;
     while at < length {
         let stretch = window.get(at, STRETCH as usize)?;
         let candidates: Vec<u64> = stretch

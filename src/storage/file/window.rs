@@ -26,6 +26,11 @@ impl<'a> Window<'a> {
         Window { log, start: 0, bytes: Vec::new(), bound }
     }
 
+    /// The log it moves over.
+    pub(super) fn log(&self) -> &'a Log {
+        self.log
+    }
+
     /// The `length` bytes at `offset`; fewer where the bound comes first.
     pub(super) fn get(&mut self, offset: u64, length: usize) -> Result<&[u8]> {
         let room = usize::try_from(self.bound.saturating_sub(offset)).unwrap_or(usize::MAX);
@@ -51,6 +56,11 @@ impl<'a> Window<'a> {
             self.bytes.clear();
             Error::io("read", &self.log.path, error)
         })
+    }
+
+    /// Reads anew what is asked for next: somebody may have written there.
+    pub(super) fn forget(&mut self) {
+        self.bytes.clear();
     }
 
     /// What the header at `offset` claims to have been durable, if its sum is good.

@@ -1,4 +1,4 @@
-//! Which snapshot a connection sees: [`Session`].
+//! Which snapshot a connection sees: [`Watch`].
 //!
 //! A [`Listener`] is told by the transaction manager where transactions begin and end, and takes
 //! the snapshots; the connection's view finds here the one of the current transaction. That takes
@@ -17,7 +17,7 @@ use std::cell::{Ref, RefCell};
 use std::sync::{Arc, Weak};
 
 /// What a view knows of the transactions it is used in.
-pub(super) struct Session {
+pub(super) struct Watch {
     epoch: Epoch,
     listener: Arc<Listener>,
     /// The transaction of the last call, and what it sees.
@@ -44,14 +44,14 @@ struct Listener {
 /// A transaction's number, and its snapshot.
 type Seen = (u64, Option<Arc<dyn Snapshot>>);
 
-impl Session {
-    /// A session that hears of `manager`'s transactions, the current one included.
-    pub fn new(core: &Arc<Core>, manager: &TransactionManager) -> Session {
+impl Watch {
+    /// A watch that hears of `manager`'s transactions, the current one included.
+    pub fn new(core: &Arc<Core>, manager: &TransactionManager) -> Watch {
         let (core, epoch, open) = (core.clone(), manager.epoch(), Mutex::default());
         let listener = Arc::new(Listener { core, epoch: epoch.clone(), open });
         let weak: Weak<Listener> = Arc::downgrade(&listener);
         manager.add_synchronizer(weak);
-        Session { epoch, listener, now: RefCell::new(None), writes: Arc::default() }
+        Watch { epoch, listener, now: RefCell::new(None), writes: Arc::default() }
     }
 
     /// The current transaction and its snapshot.

@@ -1,4 +1,4 @@
-//! Whether what is stored is what the program means by a type: [`Schema`].
+//! Whether what is stored is what the program means by a type: [`Types`].
 //!
 //! Views ask before a value is decoded, commits before one is stored. The first question about a
 //! type compares its shape with the stored one; later ones cost a look into a table.
@@ -17,13 +17,13 @@ use parking_lot::RwLock;
 use std::any;
 use std::collections::HashMap;
 
-/// A `Schema` knows which stored type each type of the program is, in one database.
+/// A `Types` knows which stored type each type of the program is, in one database.
 #[derive(Debug, Default)]
-pub(super) struct Schema {
+pub(super) struct Types {
     own: RwLock<HashMap<any::TypeId, TypeId>>,
 }
 
-impl Schema {
+impl Types {
     /// The stored type that values of `T` are stored as.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Core {
 
     /// The version of a revision that is older than the program's; `None` where it is the same.
     fn older<T: Persistent>(&self, oid: Oid, revision: &Revision<'_>) -> Result<Option<u32>> {
-        let own = self.schema.own::<T>(&*self.storage)?;
+        let own = self.types.own::<T>(&*self.storage)?;
         if revision.type_id == own {
             return Ok(None);
         }

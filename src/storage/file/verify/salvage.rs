@@ -1,0 +1,80 @@
+//! The records of a frame whose own sum is wrong: some of them still prove themselves.
+//!
+//! # Invariants
+//! - A record is taken only if its sum is good and it belongs to the frame.
+
+use crate::format::{FrameHeader, Malformed, Reader, Record, Sums};
+use crate::id::Oid;
+use std::ops::Range;
+
+/// Bytes of a record before its tid, and up to behind it.
+const TID: Range<usize> = 4..12;
+
+/// A part of a damaged frame's body.
+#[derive(Debug)]
+pub(super) enum Piece<'a> {
+    /// A good record and its length; it stands at this offset.
+    Good(u64, u64, Record<'a>),
+    /// Something bad at these offsets; perhaps of this object.
+    Bad(Range<u64>, Malformed, Option<Oid>),
+}
+
+/// The records in `frame`, whose header is good and which stands at `at`.
+pub(super) fn pieces<'a>(
+    sums: &Sums,
+    at: u64,
+    header: &FrameHeader,
+    frame: &'a [u8],
+) -> Vec<Piece<'a>> {
+    let length = usize::try_from(header.body_len).unwrap_or(usize::MAX);
+    let body = frame.get(FrameHeader::LEN..).unwrap_or_default();
+    let body = body.get(..length).unwrap_or(body);
+    let place = |start: usize| at + (FrameHeader::LEN + start) as u64;
+    let mut start = header.fields_len as usize;
+    let mut pieces = Vec::new();
+    while start < body.len() {
+        match record_at(sums, at, header, body, start) {
+            Ok((record, length)) => {
+                pieces.push(Piece::Good(place(start), length as u64, record));
+                start += length.max(1);
+            }
+            Err(wrong) => {
+                let is_good = |&next: &usize| record_at(sums, at, header, body, next).is_ok();
+                let next = candidates(body, start + 1, header).find(is_good);
+                let next = next.unwrap_or(body.len());
+                let claimed = Record::claim(body.get(start..).unwrap_or_default());
+                let claimed = claimed.filter(|&oid| oid < header.next_oid);
+                pieces.push(Piece::Bad(place(start)..place(next), wrong, claimed));
+                start = next;
+            }
+        }
+    }
+    pieces
+}
+
+/// The record that starts at `start` of the body, and its length.
+fn record_at<'a>(
+    sums: &Sums,
+    frame: u64,
+    header: &FrameHeader,
+    body: &'a [u8],
+    start: usize,
+) -> Result<(Record<'a>, usize), Malformed> {
+    let rest = body.get(start..).unwrap_or_default();
+    let mut reader = Reader::new(rest);
+    let at = frame + (FrameHeader::LEN + start) as u64;
+    let record = Record::decode(sums, at, &mut reader)?;
+    record.belongs_to(at, header, frame)?;
+    Ok((record, rest.len() - reader.rest().len()))
+}
+
+/// Where the frame's tid stands as it does in a record, from `from` on.
+fn candidates<'a>(
+    body: &'a [u8],
+    from: usize,
+    header: &FrameHeader,
+) -> impl Iterator<Item = usize> + use<'a> {
+    let tid = header.tid.number().to_le_bytes();
+    let tids = body.get(from + TID.start..).unwrap_or_default().windows(TID.len());
+    tids.enumerate().filter(move |(_, bytes)| **bytes == tid).map(move |(index, _)| from + index)
+}

@@ -1,0 +1,184 @@
+//! What a verification has read so far: [`Tally`].
+//!
+//! The scan hands it every good frame, and every good record of a damaged one; it holds each
+//! against those before it.
+//!
+//! # Invariants
+//! - A place that could not be read is told once, whoever points there.
+
+use super::finding::{Finding, FindingKind};
+use super::objects::Objects;
+use super::{Verification, salvage};
+use crate::error::{Error, Result};
+use crate::format::{Fields, Frame, FrameHeader, FrameKind, Malformed, Record, TypeId};
+use crate::id::Oid;
+use crate::storage::TypeTable;
+use crate::storage::file::log::Log;
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// What was read, and what is wrong with it.
+#[derive(Debug)]
+pub(super) struct Tally<'a> {
+    pub(super) log: &'a Log,
+    pub(super) report: Verification,
+    pub(super) objects: Objects,
+    pub(super) types: TypeTable,
+    undefined: HashSet<TypeId>,
+    /// Stretches of the log that could not be read in order.
+    lost: Vec<Range<u64>>,
+}
+
+impl<'a> Tally<'a> {
+    pub(super) fn new(log: &'a Log, report: Verification) -> Tally<'a> {
+        let (objects, types) = Default::default();
+        Tally { log, report, objects, types, undefined: HashSet::new(), lost: Vec::new() }
+    }
+
+    pub(super) fn find(&mut self, finding: Finding) {
+        self.report.findings.push(finding);
+    }
+
+    /// Notes that nothing could be read in order here.
+    pub(super) fn lose(&mut self, stretch: Range<u64>) {
+        self.lost.push(stretch);
+    }
+
+    pub(super) fn is_lost(&self, offset: u64) -> bool {
+        self.lost.iter().any(|stretch| stretch.contains(&offset))
+    }
+
+    pub(super) fn has_losses(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// Takes a good frame.
+    pub(super) fn take(&mut self, frame: &Frame<'_>) -> Result<()> {
+        self.report.frames.count(frame.header.kind);
+        self.report.log_end = frame.end();
+        self.report.last_tid = frame.header.tid;
+        self.take_fields(frame);
+        if frame.header.kind != FrameKind::Commit {
+            return Ok(());
+        }
+        let body_end = frame.offset + FrameHeader::LEN as u64 + frame.header.body_len;
+        let mut records = frame.records(&self.log.sums).peekable();
+        while let Some(record) = records.next() {
+            let end = match records.peek() {
+                Some(Ok((next, _))) => *next,
+                _ => body_end,
+            };
+            match record {
+                Ok((at, record)) => self.take_record(at, end - at, &record, frame.offset)?,
+                Err(wrong) => {
+                    let finding = Finding::new(FindingKind::Record, frame.offset, wrong.0);
+                    self.find(finding.of(None, frame.header.tid));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_fields(&mut self, frame: &Frame<'_>) {
+        let (at, tid) = (frame.offset, frame.header.tid);
+        let fields = Fields::decode(frame.fields()).unwrap_or_else(|wrong| {
+            self.find(Finding::new(FindingKind::Frame, at, wrong.0).of(None, tid));
+            Fields::default()
+        });
+        for (id, definition) in fields.types {
+            let name = definition.name.clone();
+            if let Err(error) = self.types.learn(id, definition) {
+                let finding = Finding::new(FindingKind::Type, at, error.to_string());
+                self.find(Finding { type_name: Some(name), ..finding.of(None, tid) });
+            }
+        }
+    }
+
+    /// Takes what proves itself of a frame whose sum is wrong, and tells what does not.
+    pub(super) fn take_damaged(
+        &mut self,
+        at: u64,
+        header: &FrameHeader,
+        bytes: &[u8],
+        wrong: Malformed,
+    ) -> Result<()> {
+        self.find(Finding::new(FindingKind::Frame, at, wrong.0).of(None, header.tid));
+        if header.kind != FrameKind::Commit {
+            return Ok(());
+        }
+        for piece in salvage::pieces(&self.log.sums, at, header, bytes) {
+            match piece {
+                salvage::Piece::Good(place, length, record) => {
+                    self.take_record(place, length, &record, at)?;
+                }
+                salvage::Piece::Bad(place, wrong, oid) => {
+                    let finding = Finding::new(FindingKind::Record, place.start, wrong.0);
+                    self.find(finding.of(oid, header.tid));
+                    self.lose(place);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a good record of the frame at `frame`, `length` bytes at `at`.
+    fn take_record(&mut self, at: u64, length: u64, record: &Record<'_>, frame: u64) -> Result<()> {
+        self.report.records += 1;
+        let known = self.objects.newest(record.oid);
+        if known >= frame {
+            self.find_in(at, record, "the object is stored twice in one transaction");
+        } else if record.previous != known {
+            self.check_previous(at, record, known)?;
+        }
+        if let Some(content) = &record.content {
+            if self.types.get(content.type_id).is_none() && self.undefined.insert(content.type_id) {
+                let what = format!("type number {} is defined nowhere before", content.type_id.0);
+                let finding = Finding::new(FindingKind::Type, at, what);
+                self.find(finding.of(record.oid, record.tid));
+            }
+            if let Some(wrong) = content.references.iter().find_map(Result::err) {
+                self.find_in(at, record, format!("the references are bad: {}", wrong.0));
+            }
+        }
+        self.objects.put(at, length, record);
+        Ok(())
+    }
+
+    /// The record at `at` does not lead to the newest one known, which stands at `known`.
+    fn check_previous(&mut self, at: u64, record: &Record<'_>, known: u64) -> Result<()> {
+        if self.is_lost(record.previous) {
+            return self.look_up(record.oid, record.previous).map(drop);
+        }
+        let place = |offset: u64| match offset {
+            0 => "no record".to_owned(),
+            _ => format!("the record at offset {offset}"),
+        };
+        let (says, is) = (place(record.previous), place(known));
+        self.find_in(at, record, format!("it says that {says} precedes it, where {is} does"));
+        Ok(())
+    }
+
+    /// Reads a record that stands where the log could not be read in order; tells where that
+    /// fails.
+    pub(super) fn look_up(&mut self, oid: Oid, at: u64) -> Result<Option<Record<'a>>> {
+        match self.log.record(oid, at, self.report.length) {
+            Ok(record) => Ok(Some(record)),
+            Err(Error::Corrupt(corruption)) => {
+                let same = |it: &Finding| (it.kind, it.offset) == (FindingKind::Record, at);
+                if !self.report.findings.iter().any(same) {
+                    let what = format!("a record is lost: {}", corruption.what);
+                    self.find(Finding::new(FindingKind::Record, at, what).of(oid, None));
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn find_in(&mut self, at: u64, record: &Record<'_>, what: impl Into<Box<str>>) {
+        let type_id = record.content.as_ref().map(|content| content.type_id);
+        let type_name = type_id.and_then(|id| self.types.get(id)).map(|it| it.name.clone());
+        let finding = Finding::new(FindingKind::Record, at, what).of(record.oid, record.tid);
+        self.find(Finding { type_name, ..finding });
+    }
+}

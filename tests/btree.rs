@@ -1,0 +1,11 @@
+//! Laws of trees.
+
+mod bounds;
+mod cost;
+mod elements;
+mod faults;
+mod interleaving;
+mod iteration;
+mod kit;
+mod merging;
+mod model;

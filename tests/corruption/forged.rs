@@ -1,0 +1,122 @@
+//! Frames whose sums are right and whose numbers are not: whoever forges them gets an error.
+
+use super::kit::{Files, NAME, Written, directory, open, written};
+use perennial::format::{
+    FileHeader, FrameBuilder, FrameHeader, FrameKind, RecordHead, Sums, put_bytes, put_varint,
+};
+use perennial::storage::file::Mode;
+use perennial::{Error, Oid, Tid};
+
+/// A file to which a forged frame can be added.
+struct Forger {
+    written: Written,
+    sums: Sums,
+    chain: u64,
+    end: u64,
+}
+
+impl Forger {
+    fn new() -> Forger {
+        let written = written();
+        let file = &written.open[NAME];
+        let header = FileHeader::decode(file.first_chunk().unwrap()).unwrap();
+        let sums = Sums::new(header.database, header.generation);
+        let end = file.len() as u64;
+        let chain = u64::from_le_bytes(file[file.len() - 16..][..8].try_into().unwrap());
+        Forger { sums, chain, end, written }
+    }
+
+    fn header(&self) -> FrameHeader {
+        let last = self.written.stored.last().unwrap().tid;
+        FrameHeader {
+            kind: FrameKind::Commit,
+            body_len: 0,
+            tid: Tid::new(last.number() + 1),
+            durable_upto: self.end,
+            chain: self.chain,
+            next_oid: Oid::new(100),
+            record_count: 0,
+            fields_len: 0,
+        }
+    }
+
+    /// The files with a frame of this header and body added.
+    fn with(&self, header: &FrameHeader, body: &[u8]) -> Files {
+        let mut frame = header.encode(&self.sums, self.end).to_vec();
+        frame.extend_from_slice(body);
+        frame.resize(frame.len().next_multiple_of(8), 0);
+        let sum = self.sums.sum(self.end, &frame);
+        let length = frame.len() as u64 + 16;
+        frame.extend_from_slice(&sum.to_le_bytes());
+        frame.extend_from_slice(&length.to_le_bytes());
+        self.add(&frame)
+    }
+
+    fn with_record(&self, head: &RecordHead, next_oid: u64) -> Files {
+        let mut builder = FrameBuilder::new(FrameKind::Commit, &[]).unwrap();
+        builder.push(head, Some((77, &[], b"data")));
+        builder.place(&self.sums, self.end, self.header().tid).unwrap();
+        builder.finish(&self.sums, self.chain, self.end, Oid::new(next_oid));
+        self.add(builder.bytes())
+    }
+
+    fn add(&self, frame: &[u8]) -> Files {
+        let mut files = self.written.open.clone();
+        files.get_mut(NAME).unwrap().extend_from_slice(frame);
+        files
+    }
+}
+
+#[test]
+fn a_frame_that_claims_to_be_longer_than_the_file_is_torn() {
+    let forger = Forger::new();
+    for body_len in [1 << 20, 1 << 40, u64::MAX / 2, u64::MAX - 80, u64::MAX] {
+        let header = FrameHeader { body_len, ..forger.header() };
+        let storage = open(directory(&forger.with(&header, &[])), Mode::Existing).unwrap();
+        forger.written.check(&storage, 5);
+    }
+}
+
+#[test]
+fn records_that_do_not_fit_their_frame_are_corrupt() {
+    let forger = Forger::new();
+    let mut fields = Vec::new();
+    put_varint(&mut fields, 3);
+    put_bytes(&mut fields, b"user");
+    let bodies: [(&[u8], u32, u32); 6] = [
+        (&[], u32::MAX, 0),
+        (&[0xff; 64], 1, 0),
+        (&[0x00; 64], 1, 0),
+        (&[0xff; 64], 0, 64),
+        (&[7, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], 0, 11),
+        (&[63, 0], 0, 2),
+    ];
+    for (number, (body, record_count, fields_len)) in bodies.into_iter().enumerate() {
+        let body_len = body.len() as u64;
+        let header = FrameHeader { body_len, record_count, fields_len, ..forger.header() };
+        let files = forger.with(&header, body);
+        for mode in [Mode::Existing, Mode::ReadOnly] {
+            match open(directory(&files), mode) {
+                Err(Error::Corrupt(corruption)) => assert_eq!(corruption.offset, forger.end),
+                other => panic!("body {number}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_of_an_impossible_object_is_refused() {
+    let forger = Forger::new();
+    let head =
+        |oid, previous| RecordHead { oid: Oid::new(oid), pinned: false, previous, far: None };
+    let forged = [
+        forger.with_record(&head(200, 0), 100),
+        forger.with_record(&head(u64::MAX, 0), u64::MAX),
+        forger.with_record(&head(1, u64::MAX), 100),
+        forger.with_record(&head(1, forger.end + 64), 100),
+    ];
+    for (number, files) in forged.iter().enumerate() {
+        let outcome = open(directory(files), Mode::Existing);
+        assert!(matches!(outcome, Err(Error::Corrupt(_) | Error::Exhausted(_))), "{number}");
+    }
+}
