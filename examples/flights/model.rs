@@ -197,8 +197,11 @@ pub fn find_archive(view: &View) -> Result<std::sync::Arc<Archive>> {
     }
 }
 
-/// Where each alert stands, by the number of its flight: delivered or not.
-pub fn deliveries(db: &Database) -> Result<BTreeMap<u64, Option<Delivery>>> {
+/// How each alert stands, delivered or not, by the number of its flight.
+pub type Deliveries = BTreeMap<u64, Option<Delivery>>;
+
+/// How all alerts stand.
+pub fn deliveries(db: &Database) -> Result<Deliveries> {
     db.view(|view| {
         let alerts = find_archive(view)?.alerts;
         let entries = alerts.iter(view).map(|entry| {

@@ -7,7 +7,7 @@ use crate::http::{self, Message};
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,17 +54,24 @@ impl Receiver {
 
     /// What it has seen so far.
     pub fn arrivals(&self) -> Arrivals {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.arrivals).clone()
     }
+
+    /// How many webhooks it has taken so far.
+    pub fn taken(&self) -> u64 {
+        lock(&self.arrivals).taken.len() as u64
+    }
+}
+
+fn lock(arrivals: &Mutex<Arrivals>) -> MutexGuard<'_, Arrivals> {
+    arrivals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn serve(stream: &TcpStream, arrivals: &Mutex<Arrivals>) -> io::Result<()> {
     http::set_patience(stream)?;
     let request = Message::read(stream)?;
     let status = match request.header("webhook-id") {
-        Some(key) if is_json(&request.body) => {
-            arrivals.lock().unwrap_or_else(PoisonError::into_inner).status(key)
-        }
+        Some(key) if is_json(&request.body) => lock(arrivals).status(key),
         _ => 400,
     };
     http::answer(stream, status)
