@@ -12,6 +12,8 @@
 //! To read it, begin with `flights/model.rs`, what is stored; then `flights/importing.rs`, how it
 //! gets there; then `flights/webhook.rs`, what happens after the commit.
 
+#[path = "flights/audit.rs"]
+mod audit;
 #[path = "flights/dispatch.rs"]
 mod dispatch;
 #[path = "flights/http.rs"]
@@ -81,7 +83,7 @@ fn run_on(path: &Path, length: u64, options: &Options) -> Result<Vec<String>> {
     let mut faults = import(&db, archive, options, length, &dispatch)?;
     dispatch.drain(&db)?;
     let arrivals = dispatch.stop()?;
-    faults.extend(report::stock(&db, &before, &arrivals)?);
+    faults.extend(audit::audit(&db, &before, &arrivals)?);
     db.close()?;
     drop(db);
 
@@ -108,7 +110,7 @@ fn import(
         println!("known            the first {} of the file", count(first, "row", "rows"));
     }
     let bar = progress::bar("reading", length);
-    let (mut flights, mut skipped) = (0, 0);
+    let (mut flights, mut alerts, mut skipped) = (0, 0, 0);
     let stop = loop {
         let (rows, stop) = importer.read();
         if !rows.is_empty() {
@@ -121,6 +123,7 @@ fn import(
                 stored => stored?,
             };
             flights += batch.flights;
+            alerts += batch.alerts;
             for bad in batch.skipped {
                 skipped += 1;
                 if skipped <= TOLD {
@@ -138,8 +141,9 @@ fn import(
     };
     bar.finish_and_clear();
     let rows = count(importer.mark().rows - first, "row", "rows");
-    let (flights, skipped) = (count(flights, "flight", "flights"), grouped(skipped));
-    println!("read             {rows} in {:.1?}: {flights}, {skipped} skipped", start.elapsed());
+    let (flights, alerts) = (count(flights, "flight", "flights"), count(alerts, "alert", "alerts"));
+    let (time, skipped) = (start.elapsed(), grouped(skipped));
+    println!("read             {rows} in {time:.1?}: {flights}, {alerts}, {skipped} skipped");
     let file = options.data.display();
     Ok(stop.iter().map(|stop| format!("{file}, {stop}; the rows before are stored")).collect())
 }

@@ -1,70 +1,12 @@
 //! Questions to the database, and their answers in print.
 
-use crate::model::{self, Airport, Alert, Deliveries, Flight, LATE, Time};
-use crate::receiver::Arrivals;
+use crate::model::{self, Airport, Alert, Flight, LATE, Time};
 use perennial::{Database, Ref, Result, View};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// How many flights a route needs to be compared, if any has so many.
 const ENOUGH: u64 = 10;
-
-/// How many jobs that were not done are told of.
-const TOLD: usize = 5;
-
-/// Prints what is stored, and what arrived of it; returns where the two disagree.
-pub fn stock(db: &Database, before: &Deliveries, arrivals: &Arrivals) -> Result<Vec<String>> {
-    let alerts = model::deliveries(db)?;
-    let (flights, airports) = db.view(|view| {
-        let archive = model::find_archive(view)?;
-        Ok((archive.flights.len(view)? as u64, archive.airports.len(view)? as u64))
-    })?;
-    let (flights, airports) =
-        (count(flights, "flight", "flights"), count(airports, "airport", "airports"));
-    println!(
-        "stored           {flights}, {airports}, {}",
-        count(alerts.len() as u64, "alert", "alerts")
-    );
-
-    let mut faults = Vec::new();
-    let delivered = alerts.values().flatten().count();
-    let (keys, known) = (keys(&alerts), keys(before));
-    println!(
-        "webhooks         {} delivered, under {} keys",
-        grouped(delivered as u64),
-        grouped(keys.len() as u64)
-    );
-    let Arrivals { taken, refused, repeated, .. } = arrivals;
-    let (new, refused, repeated) = (taken.len() as u64, *refused, *repeated);
-    println!(
-        "in this run      {} arrived, each once by its key; {} answers of 503, {} repetitions dropped",
-        grouped(new),
-        grouped(refused),
-        grouped(repeated),
-    );
-    if delivered < alerts.len() {
-        let missing = (alerts.len() - delivered) as u64;
-        faults.push(format!("{} not delivered", count(missing, "alert is", "alerts are")));
-    }
-    if keys.len() < delivered {
-        faults.push("some alerts were delivered under one key".into());
-    }
-    if !keys.difference(&known).copied().eq(taken) {
-        faults.push("the receiver did not take what the database has delivered".into());
-    }
-    for job in db.jobs().list()?.iter().take(TOLD) {
-        let why = job.last_error.as_deref().unwrap_or("it was never tried");
-        faults.push(format!(
-            "job {} is {:?} after {} attempts: {why}",
-            job.id, job.state, job.attempts
-        ));
-    }
-    Ok(faults)
-}
-
-fn keys(alerts: &Deliveries) -> BTreeSet<&String> {
-    alerts.values().flatten().map(|delivery| &delivery.key).collect()
-}
 
 /// Prints the longest delay, a day at the busiest airport, and the most delayed route.
 pub fn questions(db: &Database) -> Result<()> {
