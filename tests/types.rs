@@ -1,12 +1,16 @@
 //! Laws of types that change, and of bytes that are not theirs.
 
 use crate::support::databases::{everywhere, loose, storages};
+use perennial::collections::Element;
 use perennial::error::SchemaMismatch;
 use perennial::format::TypeDef;
 use perennial::shape::Shape;
 use perennial::storage::{Batch, Storage};
-use perennial::{Database, Error, Oid, Persistent, Ref, Result, Settings, Tid, decode_as};
+use perennial::{
+    Connection, Database, Error, Oid, Persistent, Ref, Result, Settings, Tid, decode_as,
+};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The type as it was first stored.
@@ -70,6 +74,21 @@ impl Persistent for Reshaped {
     const NAME: &'static str = "laws.OldPoint";
 }
 
+/// A type for any content: each has a shape of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Boxed<T> {
+    content: T,
+}
+
+impl<T: Element> Persistent for Boxed<T> {
+    const NAME: &'static str = "laws.Boxed";
+
+    fn type_name() -> Cow<'static, str> {
+        let content = Shape::of::<T>(Self::NAME).unwrap();
+        format!("{}<{content}>", Self::NAME).into()
+    }
+}
+
 /// Two points as the first program stored them: one that refers to the other.
 fn old_points(db: &Database) -> (Ref<Point0>, Ref<Point0>) {
     db.transact(|conn| {
@@ -84,6 +103,35 @@ fn stored_type(storage: &dyn Storage, oid: Oid) -> Arc<TypeDef> {
     let records = history.flat_map(|transaction| transaction.unwrap().records);
     let newest = records.filter(|(of, _)| *of == oid).find_map(|(_, revision)| revision).unwrap();
     storage.type_def(newest.type_id).unwrap()
+}
+
+// C9, X7
+#[test]
+fn what_a_generic_type_makes_are_types_of_their_own() {
+    for (storage, _home) in storages() {
+        let db = Database::with_storage(storage.clone(), &Settings::default());
+        let refuse = |number: Ref<Boxed<u8>>, conn: &Connection| {
+            let error = conn.get(loose::<Boxed<String>>(number.oid())).unwrap_err().to_string();
+            assert!(error.contains("laws.Boxed<u8>") && error.contains("laws.Boxed<str>"));
+        };
+
+        let (number, text) = db
+            .transact(|conn| {
+                let number = conn.add(Boxed { content: 7u8 })?;
+                refuse(number, conn);
+                Ok((number, conn.add(Boxed { content: "seven".to_owned() })?))
+            })
+            .unwrap();
+
+        assert_eq!(&*stored_type(&*storage, number.oid()).name, "laws.Boxed<u8>");
+        assert_eq!(&*stored_type(&*storage, text.oid()).name, "laws.Boxed<str>");
+        db.transact(|conn| {
+            refuse(number, conn);
+            assert_eq!(conn.get(text)?.content, "seven");
+            Ok(())
+        })
+        .unwrap();
+    }
 }
 
 // C9

@@ -49,7 +49,7 @@ struct Lane {
 }
 
 /// How a job waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Waiting {
     /// Whether this process has it claimed.
     pub claimed: bool,
@@ -148,7 +148,8 @@ impl Board {
     /// Whether a job of this kind, due now, is born claimed; its place is reserved then.
     pub fn reserve(&mut self, kind: &str) -> bool {
         let Some(&lane) = self.names.get(kind) else { return false };
-        let ready = self.lanes[lane].breaker.is_closed() && !self.paused.contains(kind);
+        let Lane { handler, breaker, .. } = &self.lanes[lane];
+        let ready = breaker.is_closed() && !self.paused.contains(handler.kind);
         let reserved = ready && self.places < PLACES;
         self.places += usize::from(reserved);
         reserved
@@ -198,19 +199,21 @@ impl Board {
             if lane.running >= concurrency.max(1) || self.paused.contains(lane.handler.kind) {
                 return None;
             }
-            let (&(at, id), _) = lane.waiting.iter().find(|(_, how)| suspects || !how.suspect)?;
-            Some((lane.breaker.gate(at)?, at, id, index))
+            let (&(at, id), &how) =
+                lane.waiting.iter().find(|(_, how)| suspects || !how.suspect)?;
+            Some((lane.breaker.gate(at)?, at, id, how, index))
         };
         match self.lanes.iter().enumerate().filter_map(first).min() {
-            Some((gate, at, id, lane)) if gate <= now => Next::Run(self.start(lane, at, id, now)),
+            Some((gate, _, id, how, lane)) if gate <= now => {
+                Next::Run(self.start(lane, id, how, now))
+            }
             later => Next::Wait(later.map(|(gate, ..)| gate)),
         }
     }
 
-    fn start(&mut self, index: usize, at: Instant, id: Oid, now: Instant) -> Picked {
+    fn start(&mut self, index: usize, id: Oid, how: Waiting, now: Instant) -> Picked {
         let lane = &mut self.lanes[index];
-        let how = lane.waiting.get(&(at, id)).copied();
-        let Waiting { claimed, suspect } = how.unwrap_or(Waiting { claimed: false, suspect: true });
+        let Waiting { claimed, suspect } = how;
         lane.running += 1;
         lane.breaker.started();
         let handler = lane.handler.clone();

@@ -8,10 +8,12 @@
 
 use super::board::Waiting;
 use super::engine::Engine;
+use super::handler::{contained, decode};
+use super::job::Job;
 use super::ledger::{JobCounts, JobLimits, key};
 use super::record::{Head, State, reference, remove};
 use super::work::write_to;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SchemaMismatch};
 use crate::id::Oid;
 use crate::object::{Database, View};
 use crate::storage::Durability;
@@ -107,6 +109,24 @@ impl JobBucket {
     /// [`Error::Schema`] where the id is that of another object; those of reading.
     pub fn get(&self, id: Oid) -> Result<Option<JobInfo>> {
         self.database.view(|view| Ok(find(view, id)?.map(|head| info(id, &head))))
+    }
+
+    /// The job of this id itself, as its handler would get it; `None` where it is done, or was
+    /// discarded.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] where the job is of another kind, or the id that of another object;
+    /// [`Error::Codec`] where its bytes are not those of a `J`; those of reading.
+    pub fn read<J: Job>(&self, id: Oid) -> Result<Option<J>> {
+        self.database.view(|view| {
+            let Some(head) = find(view, id)? else { return Ok(None) };
+            if head.kind != J::KIND && !J::ALIASES.contains(&&*head.kind) {
+                let (stored, asked) = (head.kind.as_str().into(), J::KIND.into());
+                return Err(SchemaMismatch::WrongType { oid: id, stored, asked }.into());
+            }
+            let body = head.payload.load(view)?;
+            contained(|| decode(self.database.tag(), &head, &body)).map(Some)
+        })
     }
 
     /// Counts the jobs. Takes time for each.

@@ -57,7 +57,8 @@ impl Handler {
     }
 }
 
-fn decode<J: Job>(tag: u32, head: &Head, body: &Body) -> Result<J> {
+/// The job in these bytes.
+pub(super) fn decode<J: Job>(tag: u32, head: &Head, body: &Body) -> Result<J> {
     let refuse = |what: String| Error::from(CodecFailure::new(J::KIND, what));
     if head.version > J::VERSION {
         let (stored, here) = (head.version, J::VERSION);
@@ -73,7 +74,7 @@ fn decode<J: Job>(tag: u32, head: &Head, body: &Body) -> Result<J> {
 }
 
 /// Reads a job; that runs foreign code, whose panic says no more than an error.
-fn contained<J>(read: impl FnOnce() -> Result<J>) -> Result<J> {
+pub(super) fn contained<J>(read: impl FnOnce() -> Result<J>) -> Result<J> {
     let panic = |_| Err(Error::Panicked("reading the job panicked".into()));
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(panic)
 }

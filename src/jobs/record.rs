@@ -116,22 +116,27 @@ impl Head {
         self.attempts = self.attempts.saturating_add(1);
     }
 
-    /// It waits again, and nothing is counted.
-    pub fn release(&mut self, due: u64) {
-        (self.state, self.due) = (State::Ready, due);
+    /// It waits again, until it is due as it was, and nothing is counted.
+    pub fn release(&mut self) {
+        self.state = State::Ready;
+    }
+
+    /// It waits again, for this long, and nothing is counted.
+    pub fn postpone(&mut self, delay: Duration) {
+        self.due = micros(SystemTime::now()).saturating_add(in_micros(delay));
+        self.release();
     }
 
     /// It failed. Waits as long as the policy says, or `delay`; or is dead.
     pub fn fail(&mut self, policy: &Policy, error: impl Display, delay: Option<Duration>) {
         self.failures = self.failures.saturating_add(1);
         self.note(error);
-        let now = micros(SystemTime::now());
-        if policy.gives_up(self.failures, Duration::from_micros(now.saturating_sub(self.since))) {
+        let age = micros(SystemTime::now()).saturating_sub(self.since);
+        if policy.gives_up(self.failures, Duration::from_micros(age)) {
             self.state = State::Dead;
-            return;
+        } else {
+            self.postpone(delay.unwrap_or_else(|| policy.delay(self.failures)));
         }
-        let delay = delay.unwrap_or_else(|| policy.delay(self.failures));
-        self.release(now.saturating_add(in_micros(delay)));
     }
 
     /// No retry would help.
@@ -153,9 +158,8 @@ impl Head {
 
     /// It gets all its chances again.
     pub fn revive(&mut self) {
-        let now = micros(SystemTime::now());
-        (self.state, self.due, self.since) = (State::Ready, now, now);
-        (self.failures, self.crashes) = (0, 0);
+        self.postpone(Duration::ZERO);
+        (self.since, self.failures, self.crashes) = (self.due, 0, 0);
     }
 
     fn note(&mut self, error: impl Display) {

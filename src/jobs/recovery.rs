@@ -51,7 +51,7 @@ fn give_back(engine: &Engine, conn: &Connection, strays: &HashSet<Oid>) -> Resul
             conn.modify(job, |head| head.orphan(&policy))?;
             orphans += 1;
         } else if strays.contains(&job.oid()) {
-            conn.modify(job, |head| head.release(head.due))?;
+            conn.modify(job, Head::release)?;
         }
     }
     Ok(orphans)

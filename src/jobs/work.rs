@@ -20,10 +20,11 @@ use crate::id::Oid;
 use crate::object::{Connection, Database};
 use crate::storage::Durability;
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a result that could not be written is kept from being tried again.
+/// How long a job waits whose claim could not be written.
 const MEND: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -68,26 +69,25 @@ pub(super) fn work(engine: &Arc<Engine>, generation: u64) {
 
 /// Runs a job, and applies what comes of it.
 pub(super) fn run(engine: &Arc<Engine>, database: &Database, picked: Picked) {
-    let claimed = Cell::new(picked.claimed);
+    let (id, kind, claimed) = (picked.id, picked.handler.kind, Cell::new(picked.claimed));
     let attempt = Attempt { engine, database, picked: &picked, claimed, head: Cell::default() };
-    let result = attempt.run();
-    let Picked { id, handler, flag, .. } = &picked;
-    let (id, kind) = (*id, handler.kind);
+    // Errors are foreign code, too: they say what they are when they are written down.
+    let result = catch_unwind(AssertUnwindSafe(|| attempt.run()))
+        .unwrap_or_else(|_| Err(Error::Panicked("an error panicked while it was read".into())));
     let (claimed, head) = (attempt.claimed.get(), attempt.head.take());
-    if flag.is_late() {
+    let end = result.unwrap_or_else(|error| match error {
+        Error::ClaimLost { .. } => End::Lost,
+        // What the file says is for the next opening to find.
+        Error::Closed | Error::Halted(_) => End::Gone,
+        error => {
+            tracing::error!(job = %id, kind, claimed, %error, "what became of a job is not written");
+            if claimed { End::Unwritten } else { End::Unclaimed }
+        }
+    });
+    let late = picked.flag.is_late();
+    if late {
         tracing::warn!(job = %id, kind, "a job ran beyond its timeout");
     }
-    let end = match result {
-        Ok(end) => end,
-        Err(Error::ClaimLost { .. }) => End::Lost,
-        // What the file says is for the next opening to find.
-        Err(Error::Closed | Error::Halted(_) | Error::Unknown(_)) => End::Gone,
-        Err(error) => {
-            tracing::error!(job = %id, kind, %error, "the result of a job was not recorded");
-            End::Unrecorded
-        }
-    };
-    let late = flag.is_late();
     engine.ended(id, end.signal(), |Inner { board, ledger, .. }| {
         ledger.counts.late += u64::from(late);
         match (end, head) {
@@ -105,9 +105,10 @@ pub(super) fn run(engine: &Arc<Engine>, database: &Database, picked: Picked) {
                 let how = Waiting { claimed: false, suspect: head.crashes > 0 };
                 board.put(id, &head.kind, at, how);
             }
-            (End::Unrecorded, _) => {
+            (End::Unclaimed, _) => {
                 board.put(id, kind, after(MEND), Waiting { claimed, suspect: picked.suspect });
             }
+            (End::Unwritten, _) => drop(board.strays.insert(id)),
             (end, _) => {
                 ledger.counts.lost += u64::from(matches!(end, End::Lost));
                 ledger.forget(id);
@@ -128,10 +129,14 @@ enum End {
     Dead(Signal),
     /// While it was tried, it became somebody else's, or nobody's.
     Lost,
-    /// There is nothing to try, or nowhere to write.
+    /// There is nothing to try, or no database that takes anything.
     Gone,
-    /// It is as it was: what became of it could not be written.
-    Unrecorded,
+    /// It is as it was: the claim could not be written.
+    Unclaimed,
+    /// It stays claimed: the handler ran, and what came of it could not be written. The next start
+    /// gives it back. Trying it again before would repeat its effects for as long as the disk is
+    /// full.
+    Unwritten,
 }
 
 impl End {
@@ -139,7 +144,9 @@ impl End {
         match self {
             End::Done => Signal::Up,
             End::Waits { signal, .. } | End::Dead(signal) => signal,
-            End::Lost | End::Gone | End::Unrecorded => Signal::Silent,
+            // A database that cannot be written to shall not be asked for every job.
+            End::Unclaimed | End::Unwritten => Signal::Down,
+            End::Lost | End::Gone => Signal::Silent,
         }
     }
 }
@@ -175,6 +182,10 @@ impl Attempt<'_> {
             completed: Cell::new(false),
             lost: Cell::new(false),
         };
+        let body = match body {
+            Err(error @ (Error::Io(_) | Error::Closed)) => return Err(error),
+            body => body,
+        };
         let ran = body.and_then(|body| self.picked.handler.run(&context, &head, &body));
         match ran {
             _ if context.completed.get() => Ok(End::Done),
@@ -185,8 +196,10 @@ impl Attempt<'_> {
         }
     }
 
-    /// T2, where the job still waits; whether it did. That of a job which was under way when a process died waits for the disk: if this one
-    /// dies too, it must be known who was claimed.
+    /// T2, if the job still waits; whether it did.
+    ///
+    /// The claim of a job that was under way when a process died waits for the disk: should this
+    /// process die too, it must be known which one it was.
     fn claim(&self) -> Result<bool> {
         let boot = self.engine.boot;
         let durability = if self.picked.suspect { Durability::Sync } else { Durability::Lazy };
@@ -216,10 +229,7 @@ impl Attempt<'_> {
         let (policy, kind) = (&self.picked.handler.policy, self.picked.handler.kind);
         tracing::info!(job = %self.picked.id, kind, attempt = claim.attempt, ?failure, "failed");
         if self.picked.flag.is_stopped() && !matches!(failure, Failure::Permanent(_)) {
-            return self.change(claim, Signal::Silent, |head| {
-                let due = head.due;
-                head.release(due);
-            });
+            return self.change(claim, Signal::Silent, Head::release);
         }
         match failure {
             Failure::Retry(error) => {
@@ -231,9 +241,9 @@ impl Attempt<'_> {
             Failure::Permanent(error) => {
                 self.change(claim, Signal::Up, |head| head.give_up(&error))
             }
-            Failure::Snooze(delay) => self.change(claim, Signal::Silent, |head| {
-                head.release(micros(SystemTime::now() + delay));
-            }),
+            Failure::Snooze(delay) => {
+                self.change(claim, Signal::Silent, |head| head.postpone(delay))
+            }
         }
     }
 
@@ -301,10 +311,7 @@ pub(super) fn release(engine: &Engine, database: &Database, claimed: &[Oid]) -> 
     write_to(database, Durability::Sync, |conn| {
         for &id in claimed {
             if Claim::of(conn, id, engine.boot).is_ok() {
-                conn.modify(reference(id), |head| {
-                    let due = head.due;
-                    head.release(due);
-                })?;
+                conn.modify(reference(id), Head::release)?;
             }
         }
         Ok(())

@@ -92,11 +92,27 @@ pub trait Persistent: Serialize + DeserializeOwned + Clone + Send + Sync + 'stat
         Err(CodecFailure::new(Self::NAME, what).into())
     }
 
-    /// The name in full. A generic type has as many as it is given parameters, since each of them
-    /// has fields of its own; all others have [`NAME`](Persistent::NAME) and leave this alone.
+    /// The name in full: that of values of this very type. Only a generic type has to say it, since
+    /// with other parameters it has other fields, and what is stored under one name has one shape.
     ///
-    /// It is asked for where a type is first met in a database, and for messages; a name that is
-    /// put together from its parameters need not be remembered.
+    /// ```
+    /// use perennial::Persistent;
+    /// use serde::{Deserialize, Serialize};
+    /// use std::borrow::Cow;
+    ///
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// struct Draft<T> { text: T, ready: bool }
+    ///
+    /// impl<T: Persistent> Persistent for Draft<T> {
+    ///     const NAME: &'static str = "press.Draft";
+    ///
+    ///     fn type_name() -> Cow<'static, str> {
+    ///         format!("{}<{}>", Self::NAME, T::type_name()).into()
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// It is asked for when a database first meets the type, and for messages.
     fn type_name() -> Cow<'static, str> {
         Cow::Borrowed(Self::NAME)
     }

@@ -1,9 +1,9 @@
 //! Trees with something missing, or out of place: found, named, and never taken for an answer.
 
-use crate::support::databases::storages;
+use crate::support::databases::{loose, storages};
 use perennial::collections::BTree;
 use perennial::storage::{Batch, Load, Storage, Verdict};
-use perennial::{Database, Error, Oid, Persistent, Ref, Result, Settings, Tid, codec};
+use perennial::{Connection, Database, Error, Oid, Persistent, Ref, Result, Settings, Tid};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -42,12 +42,6 @@ impl Node {
     }
 }
 
-fn node(oid: Oid) -> Ref<Node> {
-    let (mut bytes, mut references) = (Vec::new(), Vec::new());
-    codec::encode("oid", &oid.number(), 0, &mut bytes, &mut references).unwrap();
-    codec::decode("oid", &bytes, 0).unwrap()
-}
-
 /// A tree of a root and some leaves.
 fn tree(db: &Database) -> (Numbers, Vec<Oid>) {
     let tree = db
@@ -57,7 +51,7 @@ fn tree(db: &Database) -> (Numbers, Vec<Oid>) {
             Ok(tree)
         })
         .unwrap();
-    let mut root = db.view(|view| Ok(Node::clone(&*view.get(node(tree.oid()))?))).unwrap();
+    let mut root = db.view(|view| Ok(Node::clone(&*view.get(loose::<Node>(tree.oid()))?))).unwrap();
     let leaves: Vec<Oid> = root.children().iter().map(|(_, child)| child.oid()).collect();
     assert!(leaves.len() > 3);
     (tree, leaves)
@@ -168,25 +162,31 @@ const BREAKAGES: [(Breakage, &str); 12] = [
     ),
 ];
 
+/// A tree that is broken so.
+fn broken(db: &Database, breakage: Breakage) -> (Numbers, Vec<Oid>) {
+    let (tree, leaves) = tree(db);
+    assert!(db.view(|view| tree.check(view)).unwrap().is_sound());
+    let (root, leaf) = (loose::<Node>(tree.oid()), loose::<Node>(leaves[1]));
+    db.transact(|conn| {
+        let [mut top, mut second] =
+            [Node::clone(&*conn.get(root)?), Node::clone(&*conn.get(leaf)?)];
+        breakage(&mut top, &mut second);
+        conn.modify(root, |node| *node = top)?;
+        conn.modify(leaf, |node| *node = second)
+    })
+    .unwrap();
+    (tree, leaves)
+}
+
 // X1: check is not fooled
 #[test]
 fn check_finds_what_is_wrong_and_names_the_object() {
     for (breakage, what) in BREAKAGES {
         let db = Database::in_memory().unwrap();
-        let (tree, leaves) = tree(&db);
-        let (root, leaf) = (node(tree.oid()), node(leaves[1]));
-        assert!(db.view(|view| tree.check(view)).unwrap().is_sound());
-
-        db.transact(|conn| {
-            let (mut top, mut second) =
-                (Node::clone(&*conn.get(root)?), Node::clone(&*conn.get(leaf)?));
-            breakage(&mut top, &mut second);
-            conn.modify(root, |node| *node = top)?;
-            conn.modify(leaf, |node| *node = second)
-        })
-        .unwrap();
+        let (tree, leaves) = broken(&db, breakage);
 
         let faults = db.view(|view| tree.check(view)).unwrap().faults;
+
         let found = faults.iter().find(|fault| fault.what.contains(what));
         let found = found.unwrap_or_else(|| panic!("{what}: {faults:?}"));
         assert!(found.oid == tree.oid() || leaves.contains(&found.oid));
@@ -194,32 +194,30 @@ fn check_finds_what_is_wrong_and_names_the_object() {
     }
 }
 
+type Change<'a> = &'a dyn Fn(&Connection) -> Result<()>;
+
 // X6: whatever the file holds, a tree answers or says what is wrong
 #[test]
 fn a_broken_tree_ends_every_call() {
     for (breakage, _) in BREAKAGES {
         let db = Database::in_memory().unwrap();
-        let (tree, leaves) = tree(&db);
-        let (root, leaf) = (node(tree.oid()), node(leaves[1]));
-        db.transact(|conn| {
-            let (mut top, mut second) =
-                (Node::clone(&*conn.get(root)?), Node::clone(&*conn.get(leaf)?));
-            breakage(&mut top, &mut second);
-            conn.modify(root, |node| *node = top)?;
-            conn.modify(leaf, |node| *node = second)
+        let (tree, _) = broken(&db, breakage);
+        db.view(|view| {
+            assert!(tree.iter(view).count() <= 4_000);
+            assert!(tree.iter(view).rev().count() <= 4_000);
+            Ok(())
         })
         .unwrap();
-
-        let (mut transaction, conn) = super::kit::user(&db);
-        assert!(tree.iter(&conn).count() <= 4_000);
-        assert!(tree.iter(&conn).rev().count() <= 4_000);
-        for number in 0..2_000 {
-            let _ = tree.get(&conn, &number);
-            let _ = tree.remove(&conn, &number);
-            let _ = tree.insert(&conn, number, 2);
+        let changes: [Change<'_>; 4] = [
+            &|conn| (0..2_000).try_for_each(|number| tree.remove(conn, &number).map(drop)),
+            &|conn| (0..2_000).try_for_each(|number| tree.insert(conn, number, 2).map(drop)),
+            &|conn| tree.extend(conn, (0..9_000).map(|number| (number % 3_000, number.into()))),
+            &|conn| tree.clear(conn),
+        ];
+        for change in changes {
+            let (mut transaction, conn) = super::kit::user(&db);
+            let _ = change(&conn);
+            transaction.abort().unwrap();
         }
-        let _ = tree.extend(&conn, (0..100).map(|number| (number, 3)));
-        let _ = tree.clear(&conn);
-        transaction.abort().unwrap();
     }
 }

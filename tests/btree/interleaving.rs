@@ -81,10 +81,10 @@ fn single_changes_that_meet_are_there_or_conflict() {
     let db = Database::in_memory().unwrap();
     let tree = tree(&db, (0..160).step_by(2));
     let mut model = contents(&db, tree);
-    let (mut conflicts, rounds) = (0, 3_000);
+    let (mut conflicts, rounds) = (0, 1_200);
     for round in 0..rounds {
         // It grows for a while, and shrinks for a while.
-        let grows = if round / 300 % 2 == 0 { 2 } else { 1 };
+        let grows = if round / 200 % 2 == 0 { 2 } else { 1 };
         let one = |rng: &mut Rng| {
             let number = rng.below(160) as u32;
             match rng.below(3) < grows {

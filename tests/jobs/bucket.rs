@@ -4,7 +4,8 @@ use super::kit::{
     Home, LONG, assert_empty, eager, enqueue, enqueue_all, noting, only, pay, paying,
 };
 use crate::support::databases::{account, cents, everywhere};
-use perennial::{Database, Error, JobState, Policy, RunMode};
+use perennial::storage::MemoryStorage;
+use perennial::{Database, Error, JobState, Policy, RunMode, Settings};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -67,6 +68,50 @@ fn the_late_result_of_a_lost_claim_is_refused() {
         assert_eq!(db.jobs().stats().unwrap().counts.lost, 1);
         assert_empty(&db);
     }
+}
+
+/// Two databases over one storage, which therefore have different boot ids: to each, the other is
+/// the dead past, or the future.
+fn two_openings() -> (Database, Database) {
+    let storage = Arc::new(MemoryStorage::new().unwrap());
+    let open = || Database::with_storage(storage.clone(), &Settings::default());
+    (open(), open())
+}
+
+/// J14: also where the job is there, and somebody else's.
+#[test]
+fn the_late_result_for_a_job_that_another_process_took_over_is_refused() {
+    let (earlier, later) = two_openings();
+    let to = account(&earlier, 0);
+    let rival = later.clone();
+    let runner = paying(&earlier, RunMode::Manual, eager(), move |context, _| {
+        let failing = paying(&rival, RunMode::Manual, Policy::default(), |_, _| Err("no".into()));
+        assert_eq!(failing.run_due(), 1);
+        let late = context.complete(|conn| conn.modify(to, |account| account.cents += 1));
+        assert!(matches!(late, Err(Error::ClaimLost { .. })));
+        Err("late".into())
+    });
+
+    enqueue(&earlier, &pay(1));
+    assert_eq!(runner.run_due(), 1);
+
+    assert_eq!(cents(&earlier, to), 0);
+    assert_eq!((only(&later).failures, only(&later).last_error.as_deref()), (1, Some("no")));
+    assert_eq!(earlier.jobs().stats().unwrap().counts.lost, 1);
+}
+
+/// J14: nor is such a job begun.
+#[test]
+fn a_job_that_another_process_took_over_is_not_started() {
+    let (earlier, later) = two_openings();
+    let (runner, seen) = noting(&earlier, RunMode::Manual);
+    enqueue(&earlier, &pay(1));
+    let (_other, _) = noting(&later, RunMode::Manual);
+
+    runner.run_due();
+
+    assert_eq!(seen.all(), [0; 0]);
+    assert_eq!((only(&later).state, only(&later).crashes), (JobState::Ready, 1));
 }
 
 #[test]

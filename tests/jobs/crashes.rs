@@ -1,16 +1,16 @@
 //! The crash points: the power goes, or the process dies, and somebody looks at what is left.
 
-use super::kit::{Home, LONG, assert_empty, eager, enqueue, noting, only, pay, paying};
+use super::kit::{Home, LONG, Seen, assert_empty, eager, enqueue, noting, only, pay, paying};
 use crate::support::databases::Account;
 use crate::support::rng::Rng;
-use crate::support::sim::{Failure as Fault, Kind, Policy as Loss, SimDisk, Times};
+use crate::support::sim::{Action, Failure as Fault, Kind, Policy as Loss, SimDisk, Times};
 use perennial::file::DiskDirectory;
 use perennial::storage::FileStorage;
 use perennial::storage::file::FileOptions;
 use perennial::{
     Connection, Database, Durability, Error, JobState, Ref, Result, RunMode, Runner, Settings,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, abort};
 use std::sync::Arc;
 
@@ -203,6 +203,78 @@ fn a_job_whose_removal_was_synced_is_never_run_again() {
     assert_eq!((runner.run_due(), seen.all(), again.all()), (0, vec![1], vec![]));
 }
 
+/// K9: should the process die again, it must be known who was claimed.
+#[test]
+fn the_claim_of_a_job_that_was_in_a_crash_outlives_a_power_loss() {
+    let disk = SimDisk::new();
+    {
+        let books = Books::open(&disk);
+        let _runner = noting(&books.db, RunMode::Manual);
+        books.ask(1);
+    }
+    let found = Arc::new(std::sync::Mutex::new(None));
+    {
+        let books = Books::open(&disk);
+        let (left, now) = (found.clone(), disk.clone());
+        let runner = paying(&books.db, RunMode::Manual, eager(), move |context, _| {
+            assert_eq!(context.crashes(), 1);
+            *left.lock().unwrap() = Some(now.crash(Loss::Nothing, 1));
+            Ok(())
+        });
+        assert_eq!(runner.run_due(), 1);
+    }
+
+    let found = found.lock().unwrap().take().expect("the power went in the handler");
+    let books = Books::open(&found);
+    let _runner = noting(&books.db, RunMode::Manual);
+    assert_eq!(only(&books.db).crashes, 2);
+}
+
+/// A result that cannot be written is not tried again by the same runner: that would repeat the
+/// effects for as long as the disk refuses.
+#[test]
+fn a_job_whose_removal_cannot_be_written_is_run_again_by_the_next_start_only() {
+    let disk = SimDisk::new();
+    let books = Books::open(&disk);
+    let (failing, sent) = (disk.clone(), Seen::default());
+    let notes = sent.clone();
+    let runner = paying(&books.db, RunMode::Manual, eager(), move |_, job| {
+        notes.add(job.cents);
+        failing.fail(Kind::Write, 0, Fault::Io, Times::Always);
+        Ok(())
+    });
+    books.ask(1);
+
+    assert_eq!((runner.run_due(), runner.run_due()), (1, 0));
+    assert_eq!(sent.all(), [1]);
+    drop((runner, books));
+
+    let books = Books::open(&disk.crash(Loss::Everything, 1));
+    let (runner, again) = noting(&books.db, RunMode::Manual);
+    assert_eq!((runner.run_due(), again.all()), (1, vec![1]));
+}
+
+/// J26, of what it says of cost: a job that is done at once is waited for once, in the commit of
+/// the transaction that asked for it.
+#[test]
+fn a_job_costs_the_one_sync_of_its_transaction() {
+    const JOBS: usize = 50;
+    let disk = SimDisk::new();
+    let books = Books::open(&disk);
+    let (runner, seen) = noting(&books.db, RunMode::Manual);
+    books.ask(0);
+    runner.run_due();
+    let syncs = || disk.actions().iter().filter(|a| matches!(a, Action::Sync { .. })).count();
+    let before = syncs();
+
+    for cents in 1..=JOBS as i64 {
+        books.ask(cents);
+        runner.run_due();
+    }
+
+    assert_eq!((seen.all().len(), syncs() - before), (1 + JOBS, JOBS));
+}
+
 /// K12
 #[test]
 fn a_job_whose_sync_fails_is_not_started() {
@@ -235,8 +307,9 @@ fn child(directory: &Path, name: &str) -> bool {
     command.output().unwrap().status.success()
 }
 
-fn child_home() -> Database {
-    home(Path::new(&std::env::var_os(CHILD).expect("it is run by another test")))
+/// The directory, in a child; elsewhere there is nothing for these tests to do.
+fn child_home() -> Option<PathBuf> {
+    std::env::var_os(CHILD).map(PathBuf::from)
 }
 
 /// The poison: the process dies of it. All others are paid.
@@ -250,7 +323,8 @@ fn paid(db: &Database) -> Result<Ref<Account>> {
 #[test]
 #[ignore = "run by a_job_that_kills_the_process_is_dead_after_three_crashes"]
 fn child_that_dies_of_poison() {
-    let db = child_home();
+    let Some(directory) = child_home() else { return };
+    let db = home(&directory);
     let paid = paid(&db).unwrap();
     let runner = paying(&db, RunMode::Pool(4), eager(), move |context, job| {
         if job.cents == POISON {
@@ -286,8 +360,8 @@ fn a_job_that_kills_the_process_is_dead_after_three_crashes() {
 #[test]
 #[ignore = "run by an_effect_before_a_kill_is_repeated_under_the_same_key"]
 fn child_that_dies_after_its_effect() {
-    let db = child_home();
-    let effects = Path::new(&std::env::var_os(CHILD).unwrap()).join("effects");
+    let Some(directory) = child_home() else { return };
+    let (db, effects) = (home(&directory), directory.join("effects"));
     let (file, key) =
         (effects.clone(), |context: &perennial::Context<'_>| context.idempotency_key());
     let runner = paying(&db, RunMode::Pool(1), eager(), move |context, _| {

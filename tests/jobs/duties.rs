@@ -305,6 +305,7 @@ fn a_job_that_is_too_large_is_refused_and_a_large_one_kept_apart() {
     assert!(runner.run_until_idle(LONG));
     assert_eq!(lengths.try_iter().collect::<Vec<_>>(), [60 << 10; 2]);
     assert_empty(&db);
+    assert_eq!(storage.pinned().unwrap(), [], "neither the job nor its letter is left");
 }
 
 /// J2: also the jobs of hooks that a transaction's end runs.

@@ -393,3 +393,34 @@ fn while_the_target_is_down_few_jobs_are_tried_and_all_are_done_when_it_is_back(
     assert!(runner.run_until_idle(LONG));
     assert_empty(&db);
 }
+
+/// J19: the target is asked by one job at a time until it answers.
+#[test]
+fn an_open_breaker_lets_one_probe_out_at_a_time() {
+    const DOWN: usize = 6;
+    let db = Database::in_memory().unwrap();
+    let (tries, now, most) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+    let (tried, running, highest) = (tries.clone(), now, most.clone());
+    let probe = Duration::from_millis(1);
+    let policy = Policy { breaker: 1, probe, probe_cap: probe, ..eager() };
+    let runner = paying(&db, RunMode::Pool(4), policy, move |_, _| {
+        if tried.fetch_add(1, Ordering::SeqCst) >= DOWN {
+            return Ok(());
+        }
+        highest.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(10));
+        running.fetch_sub(1, Ordering::SeqCst);
+        Err("down".into())
+    });
+    enqueue(&db, &pay(0));
+    while db.jobs().stats().unwrap().counts.failed == 0 {
+        thread::yield_now();
+    }
+
+    enqueue_all(&db, 1..8);
+
+    assert!(runner.run_until_idle(LONG));
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+    assert_eq!(tries.load(Ordering::SeqCst), DOWN + 8);
+    assert_empty(&db);
+}

@@ -4,6 +4,9 @@
 //! the key once more, mends one place, and again, until nothing is left to mend: one step is easy
 //! to see through, and few changes need any.
 //!
+//! A leaf that two transactions emptied together, neither knowing of the other, stays until a key
+//! comes that it answers for, or a neighbour becomes small.
+//!
 //! # Invariants
 //! - After each step the tree is sound, and holds what it held before.
 //! - Every object whose range, children or level a step changes is changed in this transaction:
@@ -38,20 +41,19 @@ impl<K: Key, V: Element> BTree<K, V> {
             None => full.index + 1 == full.node.len(),
         };
         let mut pieces = full.node.split(growing)?;
-        if depth == 0 {
-            // The root keeps its place, one level higher.
-            let root = full.node.above(add_all(conn, pieces)?)?;
-            conn.modify(self.root, |node| *node = root)?;
-            return Ok(true);
-        }
-        let Step { at, index, .. } = path[depth - 1];
-        let at_first = full.at;
+        let (at, above) = (full.at, path[..depth].last().map(|step| (step.at, step.index)));
         // Nodes that are still held would be copied to be changed.
         drop(path);
+        let Some((parent, index)) = above else {
+            // The root keeps its place, one level higher.
+            let children = add_all(conn, pieces)?;
+            conn.modify(at, |root| root.rise(children))??;
+            return Ok(true);
+        };
         let new = add_all(conn, pieces.split_off(1))?;
         let first = pieces.pop().expect("a node is split into at least two");
-        conn.modify(at_first, |node| *node = first)?;
-        conn.modify(at, |parent| parent.adopt(index, new))??;
+        conn.modify(at, |node| *node = first)?;
+        conn.modify(parent, |parent| parent.adopt(index, new))??;
         Ok(true)
     }
 

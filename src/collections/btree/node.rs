@@ -86,6 +86,10 @@ pub(super) fn weigh<T: Serialize>(part: &T) -> Result<u64> {
     Ok(bytes.len() as u64)
 }
 
+fn weights<T: Serialize>(parts: &[T]) -> Result<Vec<u64>> {
+    parts.iter().map(weigh).collect()
+}
+
 /// All nodes.
 impl<K: Key, V: Element> Node<K, V> {
     /// The root of a tree that holds nothing.
@@ -155,7 +159,7 @@ impl<K: Key, V: Element> Node<K, V> {
 
     /// Takes it out of the tree: who changes it at the same time conflicts.
     pub fn unlink(&mut self) {
-        (self.weight, self.body) = (0, Body::Unlinked);
+        *self = Node { low: None, high: None, weight: 0, body: Body::Unlinked };
     }
 }
 
@@ -275,12 +279,11 @@ impl<K: Key, V: Element> Node<K, V> {
         Ok(())
     }
 
-    /// An inner node in the place of this one, with these children.
-    pub fn above(&self, children: Vec<Child<K, V>>) -> Result<Node<K, V>> {
-        let body = Body::Inner { level: self.level() + 1, children };
-        let mut node = Node { low: self.low.clone(), high: self.high.clone(), weight: 0, body };
-        node.weight = node.weights()?.iter().sum();
-        Ok(node)
+    /// Becomes the node above these children, which hold what it held.
+    pub fn rise(&mut self, children: Vec<Child<K, V>>) -> Result<()> {
+        self.weight = weights(&children)?.iter().sum();
+        self.body = Body::Inner { level: self.level() + 1, children };
+        Ok(())
     }
 }
 
@@ -289,8 +292,8 @@ impl<K: Key, V: Element> Node<K, V> {
     /// What each of its entries, or children, weighs.
     pub fn weights(&self) -> Result<Vec<u64>> {
         match &self.body {
-            Body::Leaf(entries) => entries.iter().map(weigh).collect(),
-            Body::Inner { children, .. } => children.iter().map(weigh).collect(),
+            Body::Leaf(entries) => weights(entries),
+            Body::Inner { children, .. } => weights(children),
             Body::Unlinked => Ok(Vec::new()),
         }
     }

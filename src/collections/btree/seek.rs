@@ -42,17 +42,22 @@ pub(super) struct Step<K, V> {
 
 impl<Q: Ord + ?Sized> Seek<'_, Q> {
     fn index<K: Borrow<Q>, V>(&self, children: &[Child<K, V>]) -> usize {
-        let count = |left: &dyn Fn(&Q) -> bool| {
-            children.partition_point(|(low, _)| low.as_ref().is_none_or(|low| left(low.borrow())))
-        };
         let after = match self {
             Seek::First => 1,
             Seek::Last => children.len(),
-            Seek::At(key) => count(&|low| low <= *key),
-            Seek::Below(key) => count(&|low| low < *key),
+            Seek::At(key) => children.partition_point(|child| begins(child, |low| low <= *key)),
+            Seek::Below(key) => children.partition_point(|child| begins(child, |low| low < *key)),
         };
         after.saturating_sub(1)
     }
+}
+
+/// Whether the child begins where `is_early` says; the first one of the tree begins before all.
+fn begins<Q: ?Sized, K: Borrow<Q>, V>(
+    (low, _): &Child<K, V>,
+    is_early: impl Fn(&Q) -> bool,
+) -> bool {
+    low.as_ref().is_none_or(|low| is_early(low.borrow()))
 }
 
 impl<K: Key, V: Element> BTree<K, V> {
