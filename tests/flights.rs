@@ -181,9 +181,12 @@ fn a_syntax_error_in_an_array_ends_the_reading_and_what_came_before_is_kept() {
     let cut = whole.match_indices("},\n{").nth(599).unwrap().0;
     let spoiled = format!("{} ?{}", &whole[..=cut], &whole[cut + 1..]);
     let endings = [
-        (spoiled, format!("line 600, byte {}: expected a comma, or `]`", cut + 2)),
-        (whole[..=cut].into(), format!("line 600, byte {}: the file ends", cut + 1)),
-        (format!("{}] []", &whole[..=cut]), format!("line 600, byte {}: there is", cut + 3)),
+        (spoiled, format!("row 601 (line 600, byte {}): expected a comma, or `]`", cut + 2)),
+        (whole[..=cut].into(), format!("row 601 (line 600, byte {}): the file ends", cut + 1)),
+        (
+            format!("{}] []", &whole[..=cut]),
+            format!("row 601 (line 600, byte {}): there is", cut + 3),
+        ),
     ];
     for (content, place) in endings {
         let scene = Scene::new();

@@ -40,8 +40,9 @@ fn print_stored(view: &View, alerts: usize) -> Result<()> {
     let archive = model::find_archive(view)?;
     for &import in &archive.imports {
         let import = view.get(import)?;
-        let (flights, skipped) = (grouped(import.flights), grouped(import.skipped));
-        println!("file             {}: {flights} flights, {skipped} bad rows", import.file);
+        let flights = count(import.flights, "flight", "flights");
+        let skipped = count(import.skipped, "bad row", "bad rows");
+        println!("file             {}: {flights}, {skipped}", import.file);
     }
     let flights = count(archive.flights.len(view)? as u64, "flight", "flights");
     let airports = count(archive.airports.len(view)? as u64, "airport", "airports");

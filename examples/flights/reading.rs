@@ -27,7 +27,7 @@ pub struct Row {
     pub content: Result<Record, String>,
 }
 
-/// Where a row begins.
+/// A place in the file: where a row begins, or where one goes wrong.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     row: u64,
@@ -47,8 +47,7 @@ impl fmt::Display for Place {
 pub enum Stop {
     /// From this place on, it is no JSON.
     Syntax {
-        line: u64,
-        byte: u64,
+        place: Place,
         what: String,
     },
     Io(io::Error),
@@ -57,7 +56,7 @@ pub enum Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Stop::Syntax { line, byte, what } => write!(f, "line {line}, byte {byte}: {what}"),
+            Stop::Syntax { place, what } => write!(f, "{place}: {what}"),
             Stop::Io(error) => write!(f, "cannot be read: {error}"),
         }
     }
@@ -170,8 +169,7 @@ impl Reader {
     }
 
     fn syntax(&self, what: &str) -> Stop {
-        let Place { line, byte, .. } = self.place();
-        Stop::Syntax { line, byte, what: what.into() }
+        Stop::Syntax { place: self.place(), what: what.into() }
     }
 }
 
