@@ -23,6 +23,8 @@ pub fn policy() -> Policy {
 
 /// Pushes one webhook. It runs after the transaction that asked for it, at least once; the key
 /// that it carries is the same at every attempt, so that the receiver can tell.
+///
+/// One that leaves the machine would carry a signature of key, time and body, too.
 pub fn push(ctx: &Context<'_>, job: Webhook, receiver: SocketAddr) -> Result<(), Failure> {
     let key = ctx.idempotency_key();
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().to_string();
