@@ -13,6 +13,7 @@ mod corruption;
 mod counter;
 mod crash;
 mod files;
+mod flights;
 mod flushes;
 mod format;
 mod group_commit;

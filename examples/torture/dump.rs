@@ -6,7 +6,7 @@ use perennial::shape::{Shape, decode_by_shape};
 use perennial::storage::file::{FileOptions, Mode};
 use perennial::storage::{FileStorage, Load, Revision, Storage};
 use perennial::{Oid, Result};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +23,11 @@ pub fn dump(directory: &Path) -> Result<(), Failure> {
             Ok(Load::Found(revision)) => describe(&storage, oid, &revision),
             Err(error) => format!("oid {oid} error {error}"),
         };
-        writeln!(out, "{line}").map_err(|error| Failure::Error(error.to_string()))?;
+        match writeln!(out, "{line}") {
+            // Whoever reads this has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            written => written.map_err(|error| Failure::Error(error.to_string()))?,
+        }
     }
     out.flush().map_err(|error| Failure::Error(error.to_string()))
 }
