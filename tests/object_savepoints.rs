@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn user(db: &Database) -> (TransactionManager, Transaction, Connection) {
     let manager = TransactionManager::new();
@@ -213,12 +214,16 @@ fn a_savepoint_after_each_of_many_changes_copies_no_more_than_the_changes() {
             conn.add(Tally(n)).unwrap();
         }
         let x = conn.root_or_init("x", |_| Ok(Tally(0))).unwrap();
+        let untouched = conn.add(Tally(7)).unwrap();
+        let holders = || Arc::strong_count(&conn.get(untouched).unwrap());
+        let before = holders();
         let mut held = Vec::new();
         for n in 1..=5_000 {
             held.push(transaction.savepoint().unwrap());
             conn.modify(x, |x| x.0 = n).unwrap();
         }
 
+        assert_eq!(holders(), before, "no savepoint holds what changed before it and not since");
         held.drain(1..4_000).for_each(drop);
         held[0].rollback().unwrap();
 
