@@ -19,6 +19,7 @@ mod group_commit;
 mod hooks;
 mod jobs;
 mod object_cache;
+mod object_faults;
 mod object_savepoints;
 mod objects;
 mod opening;
