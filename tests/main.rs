@@ -5,6 +5,7 @@
 mod support;
 
 mod btree;
+mod closing;
 mod codec;
 #[cfg(feature = "cli")]
 mod command_line;

@@ -32,7 +32,9 @@ fn a_job_that_runs_before_it_is_handed_over_is_not_started_twice() {
     let (place, handler_at) = (runner.clone(), at.clone());
     let start = move || {
         let handle = move |_: &Context<'_>, _: Remind| {
-            handler_at.iter().for_each(|barrier| drop(barrier.wait()));
+            for barrier in &handler_at {
+                barrier.wait();
+            }
             Ok(())
         };
         let runner = other.runner().on_with::<Remind>(eager(), handle).mode(RunMode::Manual);
