@@ -3,6 +3,7 @@
 mod bucket;
 mod crashes;
 mod duties;
+mod handing_over;
 mod kit;
 mod pool;
 mod retries;

@@ -5,6 +5,7 @@
 mod support;
 
 mod btree;
+mod closing;
 mod codec;
 #[cfg(feature = "cli")]
 mod command_line;
@@ -21,6 +22,7 @@ mod hooks;
 mod jobs;
 mod laws;
 mod object_cache;
+mod object_faults;
 mod object_savepoints;
 mod objects;
 mod opening;

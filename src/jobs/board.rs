@@ -160,8 +160,12 @@ impl Board {
         self.places -= 1;
     }
 
-    /// Lets a job wait until `at`, if there is a handler for it.
+    /// Lets a job wait until `at`, if there is a handler for it. Who runs it says what becomes of
+    /// it: one that runs here is left alone.
     pub fn put(&mut self, id: Oid, kind: &str, at: Instant, how: Waiting) {
+        if self.running.contains_key(&id) {
+            return;
+        }
         self.take_off(id);
         let Some(&lane) = self.names.get(kind) else {
             self.strays.extend(how.claimed.then_some(id));

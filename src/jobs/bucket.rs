@@ -172,9 +172,7 @@ impl JobBucket {
         })?;
         let Some(head) = revived else { return Ok(false) };
         let mut inner = engine.lock();
-        if let Some(key) = key(&head) {
-            inner.ledger.hold(key, id, None);
-        }
+        inner.ledger.revived(id, &head);
         let how = Waiting { claimed: false, suspect: false };
         inner.board.put(id, &head.kind, Instant::now(), how);
         drop(inner);

@@ -18,6 +18,7 @@ use super::work;
 use crate::error::{Error, Result};
 use crate::id::{GlobalId, Oid};
 use crate::object::{Connection, Ref, codec};
+use crate::transaction::Outcome;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -81,8 +82,14 @@ impl Connection {
             payload: Payload::store(self, body)?,
         };
         permit.id = self.add_pinned(head)?.oid();
-        let id = permit.hold(Some(current.id()));
-        current.on_commit(move |_| permit.hand_over())?;
+        permit.hold(current.id());
+        let id = permit.id;
+        current.after_commit(move |outcome| {
+            // Mixed: this database is the one that decided. Whoever did not follow, the job is there.
+            if matches!(outcome, Outcome::Committed { .. } | Outcome::Mixed(_)) {
+                permit.hand_over();
+            }
+        })?;
         Ok(Enqueued::New(id))
     }
 }
@@ -130,29 +137,33 @@ impl Permit {
         self.live = true;
         self.claimed = self.delay.is_zero() && board.reserve(self.kind);
         if let Some(key) = &self.key {
-            ledger.hold(key.clone(), self.id, Some(transaction));
+            ledger.hold(key.clone(), self.id, transaction);
         }
         Ok(None)
     }
 
-    /// The key is the job's, which this transaction, if any, has yet to commit.
-    fn hold(&self, transaction: Option<GlobalId>) -> Oid {
+    /// The key is the job's, which now has an id.
+    fn hold(&self, transaction: GlobalId) {
         if let Some(key) = &self.key {
             self.engine.lock().ledger.hold(key.clone(), self.id, transaction);
         }
-        self.id
     }
 
     /// The transaction is committed: the job waits for a worker, or runs here.
     fn hand_over(mut self) {
         self.live = false;
-        self.hold(None);
         let mut inner = self.engine.lock();
+        if let Some(key) = &self.key {
+            inner.ledger.settle(key, self.id);
+        }
         if self.claimed {
             inner.board.free();
         }
-        let how = Waiting { claimed: self.claimed, suspect: false };
-        inner.board.put(self.id, self.kind, after(self.delay), how);
+        // A runner that started since the commit has found it in the file.
+        if !inner.board.knows(self.id) {
+            let how = Waiting { claimed: self.claimed, suspect: false };
+            inner.board.put(self.id, self.kind, after(self.delay), how);
+        }
         drop(inner);
         work::handed_over(&self.engine);
     }

@@ -121,7 +121,7 @@ impl Ledger {
     }
 
     /// The job keeps others of its key away no longer.
-    pub fn vacate(&mut self, id: Oid, key: Option<Key>) {
+    fn vacate(&mut self, id: Oid, key: Option<Key>) {
         let Some(key) = key else { return };
         if self.keys.get(&key).is_some_and(|holder| holder.id == id) {
             self.keys.remove(&key);
@@ -148,9 +148,29 @@ impl Ledger {
         Err(conflict.into())
     }
 
-    /// The key is this job's; the transaction that says so has yet to commit.
-    pub fn hold(&mut self, key: Key, id: Oid, transaction: Option<GlobalId>) {
-        self.keys.insert(key, Holder { id, transaction });
+    /// The key is this job's, which `transaction` has yet to commit.
+    pub fn hold(&mut self, key: Key, id: Oid, transaction: GlobalId) {
+        self.keys.insert(key, Holder { id, transaction: Some(transaction) });
+    }
+
+    /// That transaction is committed. The job may be done since, and another have its key.
+    pub fn settle(&mut self, key: &Key, id: Oid) {
+        if let Some(holder) = self.keys.get_mut(key).filter(|holder| holder.id == id) {
+            holder.transaction = None;
+        }
+    }
+
+    /// A job was given up.
+    pub fn died(&mut self, id: Oid, head: &Head) {
+        self.counts.dead += 1;
+        self.vacate(id, key(head));
+    }
+
+    /// A job that was dead waits again. Another one that has its key since keeps it.
+    pub fn revived(&mut self, id: Oid, head: &Head) {
+        if let Some(key) = key(head) {
+            self.keys.entry(key).or_insert(Holder { id, transaction: None });
+        }
     }
 }
 

@@ -14,15 +14,19 @@ use crate::id::Oid;
 use crate::object::{Connection, Database};
 use crate::storage::Durability;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Gives back what dead processes had claimed, and puts all jobs that wait on the board.
 pub(super) fn recover(engine: &Engine, database: &Database) -> Result<()> {
     let strays = std::mem::take(&mut engine.lock().board.strays);
     let orphans = write_to(database, Durability::Sync, |conn| give_back(engine, conn, &strays))?;
-    if orphans > 0 {
-        tracing::warn!(orphans, "jobs were under way when a process died");
-        engine.lock().ledger.counts.recovered += orphans;
+    if !orphans.is_empty() {
+        tracing::warn!(orphans = orphans.len(), "jobs were under way when a process died");
+        let ledger = &mut engine.lock().ledger;
+        ledger.counts.recovered += orphans.len() as u64;
+        let dead = orphans.iter().filter(|(_, head)| head.state == State::Dead);
+        dead.for_each(|(id, head)| ledger.died(*id, head));
     }
     database.view(|view| {
         for job in view.pinned::<Head>()? {
@@ -40,16 +44,20 @@ pub(super) fn recover(engine: &Engine, database: &Database) -> Result<()> {
     })
 }
 
-/// T7, and T6 for what this process has claimed and lost sight of; how many were T7.
-fn give_back(engine: &Engine, conn: &Connection, strays: &HashSet<Oid>) -> Result<u64> {
-    let mut orphans = 0;
+/// T7, and T6 for what this process has claimed and lost sight of; which ones were T7.
+fn give_back(
+    engine: &Engine,
+    conn: &Connection,
+    strays: &HashSet<Oid>,
+) -> Result<Vec<(Oid, Arc<Head>)>> {
+    let mut orphans = Vec::new();
     for job in conn.pinned::<Head>()? {
         let head = conn.get(job)?;
         let State::Claimed(boot) = head.state else { continue };
         if boot != engine.boot {
             let policy = engine.lock().board.policy(&head.kind);
             conn.modify(job, |head| head.orphan(&policy))?;
-            orphans += 1;
+            orphans.push((job.oid(), conn.get(job)?));
         } else if strays.contains(&job.oid()) {
             conn.modify(job, Head::release)?;
         }

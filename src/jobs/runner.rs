@@ -113,11 +113,12 @@ impl RunnerBuilder {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] where two handlers know one kind, or a pool has no threads;
-    /// [`Error::Unsupported`] where the database has a runner; those of recovery, which leave the
+    /// [`Error::Unsupported`] where the database has a runner; [`Error::ReadOnly`]; those of recovery, which leave the
     /// database without one.
     pub fn start(self) -> Result<Runner> {
         let RunnerBuilder { database, mode, handlers } = self;
         check(mode, &handlers)?;
+        database.check_writable("run jobs")?;
         let engine = Engine::of(&database)?;
         let generation = {
             let mut inner = engine.lock();

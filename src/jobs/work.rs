@@ -97,8 +97,7 @@ pub(super) fn run(engine: &Arc<Engine>, database: &Database, picked: Picked) {
             }
             (End::Dead(_), Some(head)) => {
                 ledger.counts.failed += 1;
-                ledger.counts.dead += 1;
-                ledger.vacate(id, key(&head));
+                ledger.died(id, &head);
             }
             (End::Waits { at, failed, .. }, Some(head)) => {
                 ledger.counts.failed += u64::from(failed);

@@ -39,6 +39,14 @@ impl Database {
         self.core.tag
     }
 
+    /// Whether the database was opened for writing; `action` says what for.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`].
+    pub(crate) fn check_writable(&self, action: &'static str) -> Result<()> {
+        self.core.storage.check_writable(action)
+    }
+
     /// What is attached to the database; `make` makes it when it is asked for first, and others
     /// wait until it has. It is dropped when the last handle of the database is.
     ///

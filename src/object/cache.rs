@@ -8,12 +8,14 @@
 //! - What an entry holds is the object as of the entry's tid.
 //! - The weights of all entries together stay within the bound. That an object is absent is never
 //!   remembered.
+//! - What is forgotten is dropped when no lock is held; a panic there is nobody's who put another in.
 
 use super::kind::Object;
 use crate::id::{Oid, Tid};
 use crate::storage::Place;
-use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
+use crate::transaction::discard;
+use quick_cache::sync::Cache as QuickCache;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// What an entry costs beside its object: the key, the tags and the policy's own memory.
@@ -31,7 +33,7 @@ const HOT: f64 = 0.9;
 /// An object counts with the length of its encoding, which is all that is known of its size.
 #[derive(Debug)]
 pub(super) struct Cache {
-    entries: QuickCache<Oid, Cached, ByLength, BuildHasherDefault<OidHasher>>,
+    entries: QuickCache<Oid, Cached, ByLength, BuildHasherDefault<OidHasher>, Forgotten>,
 }
 
 /// An object as of one transaction.
@@ -52,8 +54,8 @@ impl Cache {
         let mut options = OptionsBuilder::new();
         options.estimated_items_capacity(items).weight_capacity(bytes);
         let options = options.hot_allocation(HOT).build().expect("both capacities are set");
-        let (hasher, lifecycle) = (BuildHasherDefault::default(), DefaultLifecycle::default());
-        Cache { entries: QuickCache::with_options(options, ByLength, hasher, lifecycle) }
+        let hasher = BuildHasherDefault::default();
+        Cache { entries: QuickCache::with_options(options, ByLength, hasher, Forgotten) }
     }
 
     /// The object `oid` for a snapshot as of `tid`, to which its newest revision is at `place`.
@@ -64,7 +66,23 @@ impl Cache {
 
     /// Remembers an object, in the place of what was known of it.
     pub fn insert(&self, oid: Oid, entry: Cached) {
-        self.entries.insert(oid, entry);
+        discard(self.entries.insert_with_lifecycle(oid, entry));
+    }
+}
+
+/// Gathers what an insertion pushes out, for [`Cache::insert`] to drop.
+#[derive(Debug, Clone)]
+struct Forgotten;
+
+impl Lifecycle<Oid, Cached> for Forgotten {
+    type RequestState = Vec<Cached>;
+
+    fn begin_request(&self) -> Vec<Cached> {
+        Vec::new()
+    }
+
+    fn on_evict(&self, forgotten: &mut Vec<Cached>, _: Oid, entry: Cached) {
+        forgotten.push(entry);
     }
 }
 

@@ -6,17 +6,20 @@
 //!
 //! # Invariants
 //! - What is stored differs from what it replaces; what can be read back is all that is stored.
+//! - No object is stored that refers to one that never existed, unless it did so before.
+//! - What foreign code does, destructors included, never makes an outcome unknown.
 //! - The cache learns of objects only after they were published.
 
 use super::cache::Cached;
 use super::core::Core;
 use super::kind::{Kind, Object};
 use super::writes::{Entry, State, Writes};
-use crate::error::{Conflict, Error, Result};
+use crate::error::{Conflict, Error, NotFound, Result};
 use crate::format::{self, Metadata, TypeId};
 use crate::id::{Oid, Tid};
-use crate::storage::{Batch, Contender, Durability, Load, Receipt, Snapshot, Verdict};
-use crate::transaction::{Decision, Info};
+use crate::storage::{Batch, Contender, Durability, Load, Place, Receipt, Snapshot, Verdict};
+use crate::transaction::{Decision, Info, contain};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// How often one commit may merge with those that were faster.
@@ -33,6 +36,39 @@ pub(super) fn commit(
     info: &Info,
     decision: Option<&Decision>,
 ) -> Result<Option<Tid>> {
+    let reached = Cell::new(Reached::Nothing);
+    let committed = contain(format_args!("an object of a transaction"), || {
+        try_commit((core, &reached), writes, info, decision)
+    });
+    match (committed, reached.get()) {
+        (Err(error), Reached::Committed(tid)) => {
+            tracing::error!(%error, "committed all the same");
+            Ok(tid)
+        }
+        (Err(error @ Error::Panicked(_)), Reached::Storage) => {
+            Err(Error::Unknown(error.to_string().into()))
+        }
+        (committed, _) => committed,
+    }
+}
+
+/// How far a commit came; what a panic in it means.
+#[derive(Clone, Copy)]
+enum Reached {
+    /// No storage has been asked, or it declined.
+    Nothing,
+    /// The storage is at it.
+    Storage,
+    /// The storage has committed.
+    Committed(Option<Tid>),
+}
+
+fn try_commit(
+    (core, reached): (&Core, &Cell<Reached>),
+    writes: Writes,
+    info: &Info,
+    decision: Option<&Decision>,
+) -> Result<Option<Tid>> {
     let Some(snapshot) = writes.snapshot.clone() else { return Ok(None) };
     let mut batch = Batch::default();
     batch.durability = match (writes.transaction, writes.durability) {
@@ -42,11 +78,13 @@ pub(super) fn commit(
     batch.metadata = metadata(info);
     batch.decision = decision.map(decided);
     let mut checks = writes.checks();
-    let mut commit =
-        Commit { core, info, snapshot: &*snapshot, items: Vec::new(), buffers: Buffers::default() };
+    let (items, buffers, unknown) = Default::default();
+    let snapshot = &*snapshot;
+    let mut commit = Commit { core, info, reached, snapshot, items, buffers, unknown };
     for (oid, entry) in writes.into_entries() {
         commit.add(&mut batch, oid, entry)?;
     }
+    commit.check_references()?;
     // What is written is checked by its base, unless the change turned out to be none.
     checks.retain(|&(oid, _)| commit.item(oid).is_none());
     batch.reads = checks;
@@ -59,10 +97,13 @@ pub(super) fn commit(
 struct Commit<'a> {
     core: &'a Core,
     info: &'a Info,
+    reached: &'a Cell<Reached>,
     snapshot: &'a dyn Snapshot,
     /// One for each write of the batch.
     items: Vec<Item>,
     buffers: Buffers,
+    /// Who refers to objects that the storage has nothing of: new ones, or none.
+    unknown: Vec<(Oid, Oid)>,
 }
 
 /// What is to be stored.
@@ -101,6 +142,9 @@ impl Commit<'_> {
                     return Ok(());
                 }
                 let Buffers { bytes, references } = &self.buffers;
+                let nowhere = |&target: &Oid| self.snapshot.place(target) == Place::NONE;
+                let unknown = references.iter().copied().filter(nowhere);
+                self.unknown.extend(unknown.map(|target| (oid, target)));
                 batch.put((oid, base, pinned), type_id, references, bytes);
                 if pinned && base == Tid::ZERO {
                     // Work outside the database begins as soon as this is committed: a power loss
@@ -111,6 +155,27 @@ impl Commit<'_> {
         }
         self.items.push(Item { oid, kind, pinned, object, original });
         Ok(())
+    }
+
+    /// Refuses references to what neither the storage nor this transaction has: to an object that
+    /// was rolled back, or whose transaction aborted. Its oid may become that of another object.
+    fn check_references(&self) -> Result<()> {
+        for &(oid, target) in &self.unknown {
+            let is_new = self.item(target).is_some_and(|index| self.items[index].object.is_some());
+            if is_new || self.referred_before(oid, target)? {
+                continue;
+            }
+            let mut missing = NotFound::new(target, self.snapshot.tid());
+            missing.referrer = Some(oid);
+            return Err(missing.into());
+        }
+        Ok(())
+    }
+
+    /// Whether `oid` had this reference already: after a loss, what is left can still be changed.
+    fn referred_before(&self, oid: Oid, target: Oid) -> Result<bool> {
+        let Load::Found(revision) = self.snapshot.load(oid)? else { return Ok(false) };
+        Ok(revision.references.iter().any(|reference| reference == Ok(target)))
     }
 
     /// Which write is that of `oid`.
@@ -136,10 +201,12 @@ impl Commit<'_> {
     fn run(mut self, mut batch: Arc<Batch>) -> Result<Option<Tid>> {
         let mut lost = None;
         for _ in 0..ROUNDS {
+            self.reached.set(Reached::Storage);
             let contenders = match self.core.storage.commit(&batch)? {
                 Verdict::Committed(receipt) => return Ok(self.committed(&batch, &receipt)),
                 Verdict::Conflicts(contenders) => contenders,
             };
+            self.reached.set(Reached::Nothing);
             for contender in contenders {
                 lost = Some(self.merge(Arc::make_mut(&mut batch), contender)?);
             }
@@ -196,15 +263,19 @@ impl Commit<'_> {
 
     /// Puts what was stored where readers look first.
     fn committed(self, batch: &Batch, receipt: &Receipt) -> Option<Tid> {
+        let stored = !batch.is_empty() || batch.decision.is_some();
+        let tid = stored.then_some(receipt.tid);
+        self.reached.set(Reached::Committed(tid));
         for ((item, write), &place) in
             self.items.into_iter().zip(batch.writes()).zip(&receipt.places)
         {
             let (Some(object), Some(content)) = (item.object, write.content) else { continue };
             let length = u32::try_from(content.data.len()).unwrap_or(u32::MAX);
-            let (tid, pinned) = (receipt.tid, item.pinned);
-            self.core.cache.insert(item.oid, Cached { place, tid, pinned, length, object });
+            let (newest, pinned) = (receipt.tid, item.pinned);
+            let cached = Cached { place, tid: newest, pinned, length, object };
+            self.core.cache.insert(item.oid, cached);
         }
-        (!batch.is_empty() || batch.decision.is_some()).then_some(receipt.tid)
+        tid
     }
 }
 

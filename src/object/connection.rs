@@ -90,7 +90,8 @@ impl Connection {
         drop(self.to_write("add an object")?);
         let oid = self.core.storage.new_oid()?;
         let entry = Entry { pinned, ..Entry::new(Tid::ZERO, value) };
-        self.to_write("add an object")?.put(oid, entry);
+        let spare = self.to_write("add an object")?.put(oid, entry);
+        drop(spare);
         Ok(Ref::new(oid, self.core.tag))
     }
 
@@ -100,7 +101,8 @@ impl Connection {
         self.core.types.own::<T>(&*self.core.storage)?;
         let mut entry = Entry::new(Tid::ZERO, value);
         entry.blank = blank.map(|blank| Arc::new(blank) as _);
-        self.to_write("add an object")?.put(oid, entry);
+        let spare = self.to_write("add an object")?.put(oid, entry);
+        drop(spare);
         Ok(())
     }
 

@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 use crate::format::TypeId;
 use crate::id::Oid;
 use crate::storage::Revision;
+use crate::transaction::contain;
 use std::any::Any;
 use std::borrow::Cow;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// An object of some type, shared by all who read it.
@@ -69,12 +69,14 @@ impl<T: Persistent> Kind for Of<T> {
         let type_id = core.types.own::<T>(&*core.storage)?;
         bytes.clear();
         references.clear();
-        let encoded = codec::encode(T::NAME, value, core.tag, bytes, references);
-        encoded.map_err(|error| named(error, oid))?;
-        if core.round_trips.is_due::<T>() {
-            codec::check_round_trip(T::NAME, value, bytes, references, core.tag)
-                .map_err(|error| named(error, oid))?;
-        }
+        contain(format_args!("object {oid} of type {}, being encoded,", T::NAME), || {
+            codec::encode(T::NAME, value, core.tag, bytes, references)?;
+            if core.round_trips.is_due::<T>() {
+                codec::check_round_trip(T::NAME, value, bytes, references, core.tag)?;
+            }
+            Ok(())
+        })
+        .map_err(|error| named(error, oid))?;
         if bytes.len() > LARGE {
             let (size, type_name) = (bytes.len(), T::NAME);
             tracing::warn!(%oid, type_name, size, "a very large object; make several of it");
@@ -83,21 +85,18 @@ impl<T: Persistent> Kind for Of<T> {
     }
 
     fn decode(&self, core: &Core, oid: Oid, revision: &Revision<'_>) -> Result<Object> {
-        Ok(Arc::new(core.decode::<T>(oid, revision)?))
+        contain(format_args!("object {oid} of type {}, being decoded,", T::NAME), || {
+            Ok(Arc::new(core.decode::<T>(oid, revision)?) as Object)
+        })
     }
 
     fn resolve(&self, original: &Object, committed: &Object, mine: &Object) -> Option<Object> {
         let (original, committed, mine) = (typed::<T>(original), typed(committed), typed(mine));
-        // The resolver reads two values and makes a third: a panic leaves nothing half done.
-        let merged =
-            catch_unwind(AssertUnwindSafe(|| T::resolve_conflict(original, committed, mine)));
-        match merged {
-            Ok(merged) => merged.map(|value| Arc::new(value) as Object),
-            Err(_) => {
-                tracing::error!(type_name = T::NAME, "the resolver of conflicts panicked");
-                None
-            }
-        }
+        let merged = contain(format_args!("the resolver of {}", T::NAME), || {
+            Ok(T::resolve_conflict(original, committed, mine))
+        });
+        let merged = merged.inspect_err(|error| tracing::error!(%error, "nothing is merged"));
+        merged.ok().flatten().map(|value| Arc::new(value) as Object)
     }
 }
 

@@ -121,17 +121,16 @@ struct SavedWrites {
 impl Saved for SavedWrites {
     fn rollback(&mut self) -> Result<()> {
         let mut writes = self.writes.to(self.transaction, "roll back to a savepoint")?;
-        if writes.roll_back(self.layer) {
-            return Ok(());
-        }
-        Err(Error::InvalidSavepoint("the connection does not know it"))
+        let spare = writes.roll_back(self.layer);
+        drop(writes);
+        spare.map(drop).ok_or(Error::InvalidSavepoint("the connection does not know it"))
     }
 }
 
 impl Drop for SavedWrites {
     fn drop(&mut self) {
-        if let Some(mut writes) = self.writes.of(self.transaction) {
-            writes.release(self.layer);
-        }
+        let writes = self.writes.of(self.transaction);
+        let spare = writes.map(|mut writes| writes.release(self.layer));
+        drop(spare);
     }
 }

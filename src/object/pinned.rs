@@ -48,7 +48,9 @@ impl Connection {
             let what = format!("object {oid} is not pinned: it cannot be removed by itself");
             return Err(Error::InvalidArgument(what.into()));
         }
-        writes.put(oid, Entry { state: State::Removed, ..entry });
+        let spare = writes.put(oid, Entry { state: State::Removed, ..entry });
+        drop(writes);
+        drop(spare);
         Ok(())
     }
 }

@@ -6,7 +6,8 @@
 //! # Invariants
 //! - Only the transaction that joined finds its changes here: they go when it ends.
 //! - A layer holds, of everything touched since its savepoint, what it was before.
-//! - No lock is held while a closure has an object.
+//! - No lock is held while a closure has an object, nor while one is dropped: what is of no use
+//!   any more is returned.
 
 use super::kind::{Kind, Object};
 use super::persistent::Persistent;
@@ -15,6 +16,7 @@ use crate::error::{Error, NotFound, Result};
 use crate::id::{Oid, Tid};
 use crate::storage::{Durability, Snapshot};
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,9 +105,10 @@ impl Shared {
     /// From now on the transaction of this number, which sees `snapshot`, can add changes.
     pub fn join(&self, transaction: u64, snapshot: Arc<dyn Snapshot>) {
         let mut writes = self.writes.lock();
-        writes.leave();
+        let before = writes.leave();
         (writes.transaction, writes.snapshot) = (Some(transaction), Some(snapshot));
         self.joined.store(true, Ordering::Relaxed);
+        drop((writes, before));
     }
 
     /// Takes all changes of the transaction of this number out; it can add no more.
@@ -156,11 +159,14 @@ impl Writes {
         })
     }
 
-    /// Puts the object into this state, and remembers the one before for the last savepoint.
-    pub fn put(&mut self, oid: Oid, entry: Entry) {
+    /// Puts the object into this state, and remembers the one before for the last savepoint; or
+    /// returns it where that knows an older one.
+    #[must_use]
+    pub fn put(&mut self, oid: Oid, entry: Entry) -> Option<Entry> {
         let before = self.entries.insert(oid, entry);
-        if let Some(mut layer) = self.layers.last_entry() {
-            layer.get_mut().entries.entry(oid).or_insert(before);
+        match self.layers.last_entry() {
+            Some(mut layer) => keep_older(&mut layer.get_mut().entries, oid, before).flatten(),
+            None => before,
         }
     }
 
@@ -168,7 +174,8 @@ impl Writes {
     pub fn take(&mut self, oid: Oid, entry: Entry) -> u64 {
         self.next_ticket += 1;
         self.taken += 1;
-        self.put(oid, Entry { state: State::Taken(self.next_ticket), ..entry });
+        // Whoever takes the object has it already: it is not dropped here.
+        drop(self.put(oid, Entry { state: State::Taken(self.next_ticket), ..entry }));
         self.next_ticket
     }
 
@@ -233,19 +240,21 @@ impl Writes {
         self.next_layer
     }
 
-    /// Returns to the state of this number, which stays remembered; whether it was.
-    pub fn roll_back(&mut self, number: u64) -> bool {
+    /// Returns to the state of this number, which stays remembered; `None` where it was not. Else
+    /// what was given up.
+    pub fn roll_back(&mut self, number: u64) -> Option<Vec<Entry>> {
         if !self.layers.contains_key(&number) {
-            return false;
+            return None;
         }
+        let mut spare = Vec::new();
         // No savepoint is taken while a closure has an object, so none is returned to one.
         self.taken = 0;
         for layer in self.layers.split_off(&number).into_values().rev() {
             for (oid, before) in layer.entries {
-                match before {
+                spare.extend(match before {
                     Some(entry) => self.entries.insert(oid, entry),
                     None => self.entries.remove(&oid),
-                };
+                });
             }
             for (oid, before) in layer.checks {
                 match before {
@@ -255,28 +264,38 @@ impl Writes {
             }
         }
         self.layers.insert(number, Layer::default());
-        true
+        Some(spare)
     }
 
     /// Forgets the state of this number: nobody will return to it. What was touched since counts
     /// as touched since the savepoint before.
-    pub fn release(&mut self, number: u64) {
-        let Some(Layer { entries, checks }) = self.layers.remove(&number) else { return };
-        if let Some((_, below)) = self.layers.range_mut(..number).next_back() {
-            merge(&mut below.entries, entries);
-            merge(&mut below.checks, checks);
-        }
+    #[must_use]
+    pub fn release(&mut self, number: u64) -> Vec<Entry> {
+        let Layer { entries, checks } = self.layers.remove(&number).unwrap_or_default();
+        let Some((_, below)) = self.layers.range_mut(..number).next_back() else {
+            return entries.into_values().flatten().collect();
+        };
+        merge(&mut below.checks, checks);
+        merge(&mut below.entries, entries).into_iter().flatten().collect()
     }
 }
 
-/// Adds to `older` what only `later` has, at the cost of the smaller one.
-fn merge<T>(older: &mut HashMap<Oid, T>, mut later: HashMap<Oid, T>) {
+/// Adds to `older` what only `later` has, at the cost of the smaller one. Returns the rest.
+fn merge<T>(older: &mut HashMap<Oid, T>, mut later: HashMap<Oid, T>) -> Vec<T> {
     if older.len() < later.len() {
         std::mem::swap(older, &mut later);
-        older.extend(later);
-        return;
+        return later.into_iter().filter_map(|(oid, before)| older.insert(oid, before)).collect();
     }
-    for (oid, before) in later {
-        older.entry(oid).or_insert(before);
+    later.into_iter().filter_map(|(oid, before)| keep_older(older, oid, before)).collect()
+}
+
+/// Remembers `before`, or returns it where something older is remembered.
+fn keep_older<T>(older: &mut HashMap<Oid, T>, oid: Oid, before: T) -> Option<T> {
+    match older.entry(oid) {
+        MapEntry::Occupied(_) => Some(before),
+        MapEntry::Vacant(place) => {
+            place.insert(before);
+            None
+        }
     }
 }

@@ -74,6 +74,15 @@ pub trait Storage: Send + Sync + Debug {
     /// one, or before what was kept.
     fn snapshot_at(&self, tid: Tid) -> Result<Arc<dyn Snapshot>>;
 
+    /// Whether it was opened for writing; `action` says what for.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly).
+    fn check_writable(&self, action: &'static str) -> Result<()> {
+        let _ = action;
+        Ok(())
+    }
+
     /// An oid that no object ever had.
     ///
     /// # Errors

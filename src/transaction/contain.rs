@@ -1,7 +1,8 @@
 //! Foreign code run so that its panics are errors.
 //!
-//! Everything in this room that calls a manager, a hook or a synchronizer goes through here, so
-//! that its panics become errors.
+//! Everything in this room that calls a manager, a hook or a synchronizer goes through here, and
+//! so does the object layer where a stored type's own code could come between a commit and its
+//! outcome.
 //!
 //! # Invariants
 //! - No panic escapes: it would leave a transaction half ended, with nobody to end it.
@@ -12,7 +13,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `code`; where it panics, the error says that `who` did.
-pub(super) fn contain<T>(who: fmt::Arguments<'_>, code: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn contain<T>(who: fmt::Arguments<'_>, code: impl FnOnce() -> Result<T>) -> Result<T> {
     // The transaction never looks into what foreign code may have left half done.
     catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|payload| {
         Err(Error::Panicked(format!("{who} panicked: {}", message(&*payload)).into()))
@@ -20,8 +21,8 @@ pub(super) fn contain<T>(who: fmt::Arguments<'_>, code: impl FnOnce() -> Result<
 }
 
 /// Drops what foreign code made; a panic there is logged, since nobody could act on it.
-pub(super) fn discard<T>(what: T) {
-    let dropped = contain(format_args!("the destructor of a data manager or hook"), || {
+pub(crate) fn discard<T>(what: T) {
+    let dropped = contain(format_args!("a destructor"), || {
         drop(what);
         Ok(())
     });

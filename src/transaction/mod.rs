@@ -42,6 +42,7 @@ mod savepoint;
 mod state;
 mod synchronizer;
 
+pub(crate) use contain::{contain, discard};
 pub use current::Current;
 pub use data_manager::{DataManager, Decision, Info, ManagerId, Participant, Prepared, Saved};
 pub use guard::Transaction;

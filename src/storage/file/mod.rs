@@ -194,13 +194,6 @@ impl FileStorage {
         }
     }
 
-    fn check_writable(&self, action: &'static str) -> Result<()> {
-        match self.core.options.mode {
-            Mode::ReadOnly => Err(Error::ReadOnly(action)),
-            _ => Ok(()),
-        }
-    }
-
     /// Seal, sync, trim, snapshot: so that the next opening has nothing to replay.
     fn close_cleanly(&self) -> Result<()> {
         let core = &*self.core;
@@ -244,6 +237,13 @@ impl Storage for FileStorage {
             return Err(Error::InvalidArgument(what.into()));
         }
         Ok(Arc::new(FileSnapshot { generation, tid }))
+    }
+
+    fn check_writable(&self, action: &'static str) -> Result<()> {
+        match self.core.options.mode {
+            Mode::ReadOnly => Err(Error::ReadOnly(action)),
+            _ => Ok(()),
+        }
     }
 
     fn new_oid(&self) -> Result<Oid> {
