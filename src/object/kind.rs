@@ -7,8 +7,8 @@
 //! # Invariants
 //! - An object is only handed to the kind it was kept with.
 
+use super::Persistent;
 use super::core::Core;
-use super::{Persistent, codec};
 use crate::error::{Error, Result};
 use crate::format::TypeId;
 use crate::id::Oid;
@@ -69,12 +69,8 @@ impl<T: Persistent> Kind for Of<T> {
         let type_id = core.types.own::<T>(&*core.storage)?;
         bytes.clear();
         references.clear();
-        let encoded = codec::encode(T::NAME, value, core.tag, bytes, references);
+        let encoded = core.round_trips.encode(T::NAME, value, core.tag, bytes, references);
         encoded.map_err(|error| named(error, oid))?;
-        if core.round_trips.is_due::<T>() {
-            codec::check_round_trip(T::NAME, value, bytes, references, core.tag)
-                .map_err(|error| named(error, oid))?;
-        }
         if bytes.len() > LARGE {
             let (size, type_name) = (bytes.len(), T::NAME);
             tracing::warn!(%oid, type_name, size, "a very large object; make several of it");
