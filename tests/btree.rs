@@ -4,6 +4,7 @@ mod bounds;
 mod cost;
 mod elements;
 mod faults;
+mod histories;
 mod interleaving;
 mod iteration;
 mod kit;

@@ -553,13 +553,68 @@ fn upgrade_reads_what_an_older_version_wrote() {
     assert!(refusal(Account::upgrade(0, &[])).contains("Account0"));
 }
 
+/// Encodes a value, checked where that is due.
+fn encode_checked<T>(trips: &RoundTrips, value: &T) -> Result<()>
+where
+    T: Serialize + DeserializeOwned + 'static,
+{
+    trips.encode("test", value, HERE, &mut Vec::new(), &mut Vec::new())
+}
+
+/// Reads back as it was written only where the number is even.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Even<const TYPE: u8>(u8);
+
+impl<'de, const TYPE: u8> Deserialize<'de> for Even<TYPE> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u8::deserialize(deserializer).map(|number| Even(number & !1))
+    }
+}
+
 #[test]
 fn the_first_values_of_each_type_are_checked() {
     let trips = RoundTrips::first(2);
+    let is_checked = || encode_checked(&trips, &Even::<0>(1)).is_err();
 
-    let due: Vec<bool> = (0..4).map(|_| trips.is_due::<Account>()).collect();
+    assert!(is_checked());
+    encode_checked(&trips, &Even::<0>(0)).unwrap();
+    assert!(is_checked());
+    encode_checked(&trips, &Even::<0>(0)).unwrap();
+    assert!(!is_checked(), "two were good");
 
-    assert_eq!(due, [true, true, false, false]);
-    assert!(trips.is_due::<Fixed>(), "each type has its own count");
-    assert!((0..100).all(|_| RoundTrips::first(u32::MAX).is_due::<Account>()));
+    assert!(encode_checked(&trips, &Even::<1>(1)).is_err(), "each type has its own count");
+    let all = RoundTrips::first(u32::MAX);
+    (0..100).for_each(|_| encode_checked(&all, &Even::<0>(0)).unwrap());
+    assert!(encode_checked(&all, &Even::<0>(1)).is_err());
+}
+
+#[test]
+fn a_type_that_cannot_be_read_back_is_refused_however_often_it_is_tried() {
+    let trips = RoundTrips::first(2);
+
+    for _ in 0..10 {
+        assert!(encode_checked(&trips, &Even::<0>(1)).is_err());
+    }
+}
+
+// Serde numbers the variants that it writes and those that it reads differently where one of them
+// is skipped: `Late` is written as 2, which is read as `Last`.
+#[test]
+fn the_first_value_with_each_variant_is_checked() {
+    #[derive(Serialize, Deserialize)]
+    enum Gap {
+        Early,
+        #[serde(skip)]
+        #[expect(dead_code, reason = "it is there to be skipped")]
+        Skipped,
+        Late,
+        Last,
+    }
+    let trips = RoundTrips::first(2);
+    (0..10).for_each(|_| encode_checked(&trips, &vec![Gap::Early]).unwrap());
+
+    for gap in [Gap::Late, Gap::Last] {
+        assert!(encode_checked(&trips, &vec![Gap::Early, gap]).is_err());
+    }
 }

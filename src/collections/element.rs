@@ -26,6 +26,8 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Element fo
 
 /// A type whose values can be the keys of a [`BTree`](super::BTree).
 ///
+/// Keys are equal where their order says so; `==` is never asked.
+///
 /// Its order is as much a part of the file as its bytes. A program with another order finds keys
 /// at places where they are not, and [`check`](super::BTree::check) finds such trees.
 ///

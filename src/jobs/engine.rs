@@ -16,6 +16,7 @@ use super::policy::Signal;
 use super::record::Head;
 use crate::error::{Error, Result};
 use crate::id::Oid;
+use crate::object::codec::RoundTrips;
 use crate::object::{Database, WeakDatabase};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(super) struct Engine {
     /// Names this opening in claims.
     pub boot: u64,
     pub database: WeakDatabase,
+    /// Which payloads to read back before they are stored.
+    pub round_trips: RoundTrips,
     inner: Mutex<Inner>,
     /// There is something to start, or a reason to stop.
     startable: Condvar,
@@ -86,8 +89,9 @@ impl Engine {
             })?;
             let inner = Mutex::new(Inner { ledger: read(database)?, ..Inner::default() });
             let (startable, progress) = (Condvar::new(), Condvar::new());
-            let database = database.downgrade();
-            Ok(Hold(Arc::new(Engine { boot, database, inner, startable, progress })))
+            let (database, round_trips) = (database.downgrade(), RoundTrips::default());
+            let engine = Engine { boot, database, round_trips, inner, startable, progress };
+            Ok(Hold(Arc::new(engine)))
         })?;
         Ok(hold.0.clone())
     }

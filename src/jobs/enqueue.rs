@@ -17,7 +17,7 @@ use super::record::{Body, Head, PAYLOAD_LIMIT, Payload, State, micros};
 use super::work;
 use crate::error::{Error, Result};
 use crate::id::{GlobalId, Oid};
-use crate::object::{Connection, Ref, codec};
+use crate::object::{Connection, Ref};
 use crate::transaction::Outcome;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -48,11 +48,12 @@ impl Connection {
 
     fn enqueue_due<J: Job>(&self, job: &J, when: Option<SystemTime>) -> Result<Enqueued> {
         let (current, database) = (self.transaction()?, self.database());
-        let body = encode(job, database.tag())?;
+        let engine = Engine::of(&database)?;
+        let body = encode(&engine, job, database.tag())?;
         let now = SystemTime::now();
         let delay = when.and_then(|when| when.duration_since(now).ok()).unwrap_or_default();
         let mut permit = Permit {
-            engine: Engine::of(&database)?,
+            engine,
             id: Oid::ROOT,
             kind: J::KIND,
             delay,
@@ -94,12 +95,9 @@ impl Connection {
     }
 }
 
-fn encode<J: Job>(job: &J, tag: u32) -> Result<Body> {
+fn encode<J: Job>(engine: &Engine, job: &J, tag: u32) -> Result<Body> {
     let (mut bytes, mut references) = (Vec::new(), Vec::new());
-    codec::encode(J::KIND, job, tag, &mut bytes, &mut references)?;
-    if cfg!(debug_assertions) {
-        codec::check_round_trip(J::KIND, job, &bytes, &references, tag)?;
-    }
+    engine.round_trips.encode(J::KIND, job, tag, &mut bytes, &mut references)?;
     if bytes.len() > PAYLOAD_LIMIT {
         let (length, kind) = (bytes.len(), J::KIND);
         let what = format!("a job {kind} of {length} bytes; the limit is {PAYLOAD_LIMIT}");

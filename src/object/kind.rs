@@ -7,8 +7,8 @@
 //! # Invariants
 //! - An object is only handed to the kind it was kept with.
 
+use super::Persistent;
 use super::core::Core;
-use super::{Persistent, codec};
 use crate::error::{Error, Result};
 use crate::format::TypeId;
 use crate::id::Oid;
@@ -70,11 +70,7 @@ impl<T: Persistent> Kind for Of<T> {
         bytes.clear();
         references.clear();
         contain(format_args!("object {oid} of type {}, being encoded,", T::NAME), || {
-            codec::encode(T::NAME, value, core.tag, bytes, references)?;
-            if core.round_trips.is_due::<T>() {
-                codec::check_round_trip(T::NAME, value, bytes, references, core.tag)?;
-            }
-            Ok(())
+            core.round_trips.encode(T::NAME, value, core.tag, bytes, references)
         })
         .map_err(|error| named(error, oid))?;
         if bytes.len() > LARGE {

@@ -269,12 +269,12 @@ impl Current {
     ) -> Result<()> {
         let registered = Location::caller();
         let run = Box::new(|outcome: &Outcome| hook(outcome).into_result());
-        let hook = EndHook { registered, when, run };
+        let hook = EndHook { priority, registered, when, run };
         let mut work = self.state.lock();
         if !work.telling {
             work.check_work("add a hook")?;
         }
-        work.hooks.add_end(priority, hook);
+        work.hooks.add_end(hook);
         Ok(())
     }
 }

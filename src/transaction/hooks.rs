@@ -9,7 +9,7 @@
 
 use super::outcome::Outcome;
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::Location;
 
@@ -91,6 +91,8 @@ type HearOutcome = dyn FnOnce(&Outcome) -> Result<()> + Send;
 
 /// A closure to run once the outcome is known.
 pub(super) struct EndHook {
+    /// Lower ones run first.
+    pub(super) priority: i32,
     pub(super) registered: &'static Location<'static>,
     pub(super) when: When,
     pub(super) run: Box<HearOutcome>,
@@ -101,7 +103,9 @@ pub(super) struct EndHook {
 pub(super) struct Hooks {
     registered: u64,
     before: BTreeMap<u64, BeforeHook>,
-    end: BTreeMap<(i32, u64), EndHook>,
+    end: BTreeMap<u64, EndHook>,
+    /// The order of `end`: by priority, then by registration.
+    order: BTreeSet<(i32, u64)>,
 }
 
 impl Hooks {
@@ -110,10 +114,10 @@ impl Hooks {
         self.before.insert(self.registered, hook);
     }
 
-    /// Lower priorities run first.
-    pub(super) fn add_end(&mut self, priority: i32, hook: EndHook) {
+    pub(super) fn add_end(&mut self, hook: EndHook) {
         self.registered += 1;
-        self.end.insert((priority, self.registered), hook);
+        self.order.insert((hook.priority, self.registered));
+        self.end.insert(self.registered, hook);
     }
 
     pub(super) fn has_before(&self) -> bool {
@@ -125,7 +129,8 @@ impl Hooks {
     }
 
     pub(super) fn next_end(&mut self) -> Option<EndHook> {
-        self.end.pop_first().map(|(_, hook)| hook)
+        let (_, number) = self.order.pop_first()?;
+        self.end.remove(&number)
     }
 
     /// The present time, in registrations.
@@ -136,8 +141,11 @@ impl Hooks {
     /// Takes out those registered since `mark`, for the caller to drop.
     pub(super) fn split_off(&mut self, mark: u64) -> Hooks {
         let before = self.before.split_off(&(mark + 1));
-        let end = self.end.extract_if(.., |&(_, number), _| number > mark).collect();
-        Hooks { registered: 0, before, end }
+        let end = self.end.split_off(&(mark + 1));
+        for (&number, hook) in &end {
+            self.order.remove(&(hook.priority, number));
+        }
+        Hooks { before, end, ..Hooks::default() }
     }
 
     /// Takes out the before-commit hooks, whose time is over, for the caller to drop.

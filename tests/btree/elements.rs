@@ -7,7 +7,7 @@ use perennial::error::SchemaMismatch;
 use perennial::{Connection, Database, Error, Persistent, Ref, Result, codec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 
 /// The same bytes, read as something else: what another program may take a field for.
 fn read_as<T: DeserializeOwned>(handle: &impl Serialize) -> T {
@@ -164,5 +164,57 @@ fn a_tree_whose_order_broke_is_found_by_check() {
         assert!(faults.iter().any(|fault| fault.what.contains("out of order")), "{faults:?}");
         // Whatever it finds, an iterator comes to an end.
         let _ = db.view(|view| Ok(down.iter(view).count() + down.iter(view).rev().count()));
+    });
+}
+
+/// Equal to another by its order alone: what is not a number does not even equal itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Measure(f64);
+
+impl Eq for Measure {}
+
+impl PartialOrd for Measure {
+    fn partial_cmp(&self, other: &Measure) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Measure {
+    fn cmp(&self, other: &Measure) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+// X4, X7
+#[test]
+fn keys_are_told_apart_by_their_order_alone() {
+    let keys = || (0..400u32).map(f64::from).chain([f64::NAN, f64::INFINITY]).map(Measure);
+    everywhere(|db| {
+        let tree = db
+            .transact(|conn| {
+                let tree = BTree::create(conn)?;
+                tree.extend(conn, keys().map(|key| (key, 1u8)))?;
+                tree.extend(conn, keys().chain(keys()).map(|key| (key, 2)))?;
+                Ok(tree)
+            })
+            .unwrap();
+        let (mut one, first) = super::kit::user(db);
+        let (mut two, second) = super::kit::user(db);
+        tree.insert(&first, Measure(f64::NEG_INFINITY), 3).unwrap();
+        tree.insert(&first, Measure(399.5), 3).unwrap();
+        tree.insert(&second, Measure(-f64::NAN), 4).unwrap();
+        tree.insert(&second, Measure(f64::NAN), 4).unwrap();
+
+        one.commit().unwrap();
+        two.commit().unwrap();
+
+        db.view(|view| {
+            assert_eq!(tree.len(view)?, keys().count() + 3);
+            assert_eq!(tree.get(view, &Measure(f64::NAN))?, Some(4));
+            let facts = tree.check(view)?;
+            assert!(facts.is_sound(), "{:?}", facts.faults);
+            Ok(())
+        })
+        .unwrap();
     });
 }

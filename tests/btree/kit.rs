@@ -72,6 +72,14 @@ pub fn reload(storage: Arc<dyn Storage>, home: &Option<TempDir>) -> (Arc<dyn Sto
     (storage.clone(), Database::with_storage(storage, &Settings::default()))
 }
 
+/// The handle, as it is read from bytes: of no database in particular.
+pub fn again(tree: Tree) -> Tree {
+    let (mut bytes, mut references) = (Vec::new(), Vec::new());
+    perennial::codec::encode("tree", &tree, 0, &mut bytes, &mut references).unwrap();
+    assert_eq!(references, [tree.oid()], "who keeps the handle refers to the tree");
+    perennial::codec::decode("tree", &bytes, 0).unwrap()
+}
+
 /// A change of a tree, and of its model.
 #[derive(Debug, Clone)]
 pub enum Change {

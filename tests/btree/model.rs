@@ -1,6 +1,6 @@
 //! Trees that equal the map of the standard library, whatever is done to both.
 
-use super::kit::{Change, Model, Tree, change, contents, facts, key, reload, sound, tree, user};
+use super::kit::{Change, Model, again, change, contents, facts, key, reload, sound, tree, user};
 use crate::support::databases::{everywhere, storages};
 use perennial::{Database, Settings};
 use proptest::collection::vec;
@@ -50,14 +50,6 @@ proptest! {
             prop_assert_eq!(contents(&db, tree), model);
         }
     }
-}
-
-/// The handle, as it is read from bytes: of no database in particular.
-fn again(tree: Tree) -> Tree {
-    let (mut bytes, mut references) = (Vec::new(), Vec::new());
-    perennial::codec::encode("tree", &tree, 0, &mut bytes, &mut references).unwrap();
-    assert_eq!(references, [tree.oid()], "who keeps the handle refers to the tree");
-    perennial::codec::decode("tree", &bytes, 0).unwrap()
 }
 
 // X1

@@ -37,7 +37,7 @@ impl<K: Key, V: Element> BTree<K, V> {
         };
         let full = &path[depth];
         let growing = match full.node.entries().last() {
-            Some((last, _)) => last == key,
+            Some((last, _)) => last.cmp(key).is_eq(),
             None => full.index + 1 == full.node.len(),
         };
         let mut pieces = full.node.split(growing)?;

@@ -101,7 +101,7 @@ impl<K: Key, V: Element> Checker<'_, K, V> {
             Ok(node) => node,
             Err(error) => return self.fault(visit, &error.to_string()),
         };
-        if node.low != visit.low || node.high != visit.high {
+        if !node.answers_for(&visit.low, &visit.high) {
             self.fault(visit, "it answers for other keys than its parent says");
         }
         if visit.level.is_some_and(|level| level != node.level()) {
@@ -142,7 +142,7 @@ impl<K: Key, V: Element> Checker<'_, K, V> {
         self.facts.inner_nodes += 1;
         self.facts.depth = self.facts.depth.max(node.level() as usize + 1);
         let children = node.children();
-        if children.first().is_none_or(|(low, _)| *low != visit.low) {
+        if children.first().is_none_or(|(low, _)| low.cmp(&visit.low).is_ne()) {
             self.fault(visit, "it has no child for its first keys");
         }
         if !children.is_sorted_by(|(a, _), (b, _)| a < b) {

@@ -22,7 +22,7 @@ pub(super) fn merge<K: Key, V: Element>(
     committed: &Node<K, V>,
     mine: &Node<K, V>,
 ) -> Option<Node<K, V>> {
-    let same_range = |side: &Node<K, V>| side.low == original.low && side.high == original.high;
+    let same_range = |side: &Node<K, V>| side.answers_for(&original.low, &original.high);
     if !same_range(committed) || !same_range(mine) {
         return None;
     }
@@ -66,7 +66,8 @@ fn merge_sorted<K: Ord + Clone, V: Clone>(
     let mut merged = Vec::with_capacity(sides[1].len().max(sides[2].len()));
     let mut sides = sides.map(|side| side.iter().peekable());
     while let Some(key) = smallest(&mut sides) {
-        let [was, theirs, ours] = sides.each_mut().map(|side| side.next_if(|next| next.0 == *key));
+        let [was, theirs, ours] =
+            sides.each_mut().map(|side| side.next_if(|next| next.0.cmp(key).is_eq()));
         let is_as_it_was = |now: Option<&(K, V)>| match (was, now) {
             (None, None) => true,
             (Some(was), Some(now)) => same(&was.1, &now.1),

@@ -207,7 +207,7 @@ impl<K: Key, V: Element> BTree<K, V> {
         let mut sorted: Vec<(K, V)> = entries.into_iter().collect();
         sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
         sorted.dedup_by(|later, earlier| {
-            let equal = later.0 == earlier.0;
+            let equal = later.0.cmp(&earlier.0).is_eq();
             if equal {
                 std::mem::swap(later, earlier);
             }

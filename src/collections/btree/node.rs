@@ -105,6 +105,11 @@ impl<K: Key, V: Element> Node<K, V> {
         }
     }
 
+    /// Whether these are its ends.
+    pub fn answers_for(&self, low: &Option<K>, high: &Option<K>) -> bool {
+        self.low.cmp(low).is_eq() && self.high.cmp(high).is_eq()
+    }
+
     /// How many entries or children it has.
     pub fn len(&self) -> usize {
         match &self.body {
@@ -233,7 +238,7 @@ impl<K: Key, V: Element> Node<K, V> {
             while let Some(before) = old.next_if(|(key, _)| *key < entry.0) {
                 all.push(before);
             }
-            let replaced = old.next_if(|(key, _)| *key == entry.0);
+            let replaced = old.next_if(|(key, _)| key.cmp(&entry.0).is_eq());
             // A key that was there stays, as in every map: equal keys need not look alike.
             all.push((replaced.map_or(entry.0, |(key, _)| key), entry.1));
         }

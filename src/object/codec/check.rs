@@ -1,4 +1,4 @@
-//! Whether what was encoded can be read back: [`check_round_trip`], and how often to ask:
+//! Whether what was encoded can be read back: [`check_round_trip`], and of which values to ask:
 //! [`RoundTrips`].
 //!
 //! Connections ask it at commit, before any byte is handed to the storage.
@@ -6,6 +6,7 @@
 //! # Invariants
 //! - A type whose values come back in another order, such as a `HashMap`, is not refused for it.
 
+use super::encode::Variant;
 use super::{Encoder, Fault, decode, encode};
 use crate::error::{CodecFailure, Result};
 use crate::id::Oid;
@@ -13,8 +14,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::TypeId;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::{HashMap, HashSet};
 
 /// Refuses a value that does not survive: `bytes` and `references` are what [`encode()`] made of
 /// `value`; decoded and encoded again they must come out the same.
@@ -65,12 +65,20 @@ fn difference(bytes: &[u8], again: &[u8]) -> String {
     )
 }
 
-/// A `RoundTrips` says which values to check: in a debug build all, in release the first of each
-/// type, where a type that cannot be read back shows itself.
+/// A `RoundTrips` says which values to check: in a debug build all; in release, of each type, the
+/// first ones and the first with each variant of an enum, where a type that cannot be read back
+/// shows itself.
 #[derive(Debug)]
 pub struct RoundTrips {
     each: u32,
-    checked: RwLock<HashMap<TypeId, AtomicU32>>,
+    passed: RwLock<HashMap<TypeId, Passed>>,
+}
+
+/// The values of one type that were checked and found good.
+#[derive(Debug, Default)]
+struct Passed {
+    count: u32,
+    variants: HashSet<Variant>,
 }
 
 impl RoundTrips {
@@ -79,22 +87,47 @@ impl RoundTrips {
 
     /// Checks the first `each` values of each type; all of them where it is `u32::MAX`.
     pub fn first(each: u32) -> RoundTrips {
-        RoundTrips { each, checked: RwLock::default() }
+        RoundTrips { each, passed: RwLock::default() }
     }
 
-    /// Whether the next value of type `T` is to be checked. Asking counts.
-    pub fn is_due<T: 'static>(&self) -> bool {
-        if self.each == u32::MAX {
-            return true;
+    /// Does what [`encode()`] does, and what [`check_round_trip`] does where it is due. A value
+    /// that was refused counts for nothing: its like is refused again.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn encode<T: Serialize + DeserializeOwned + 'static>(
+        &self,
+        type_name: &str,
+        value: &T,
+        tag: u32,
+        out: &mut Vec<u8>,
+        references: &mut Vec<Oid>,
+    ) -> Result<()> {
+        let (start, first) = (out.len(), references.len());
+        let variants = super::encode_noting(type_name, value, tag, out, references)?;
+        if self.is_due::<T>(&variants) {
+            let (bytes, references) = (&out[start..], &references[first..]);
+            check_round_trip(type_name, value, bytes, references, tag)?;
+            self.pass::<T>(variants);
         }
-        let id = TypeId::of::<T>();
-        if let Some(count) = self.checked.read().get(&id) {
-            // Reading first: a counter that has run out is no longer written, by any thread.
-            return count.load(Ordering::Relaxed) < self.each
-                && count.fetch_add(1, Ordering::Relaxed) < self.each;
+        Ok(())
+    }
+
+    fn is_due<T: 'static>(&self, variants: &[Variant]) -> bool {
+        self.each == u32::MAX
+            || self.passed.read().get(&TypeId::of::<T>()).is_none_or(|passed| {
+                passed.count < self.each
+                    || variants.iter().any(|variant| !passed.variants.contains(variant))
+            })
+    }
+
+    fn pass<T: 'static>(&self, variants: Vec<Variant>) {
+        if self.each != u32::MAX {
+            let mut passed = self.passed.write();
+            let passed = passed.entry(TypeId::of::<T>()).or_default();
+            passed.count = passed.count.saturating_add(1);
+            passed.variants.extend(variants);
         }
-        let mut checked = self.checked.write();
-        checked.entry(id).or_default().fetch_add(1, Ordering::Relaxed) < self.each
     }
 }
 

@@ -23,7 +23,11 @@ pub(super) struct Encoder<'a> {
     empty: usize,
     /// Whether elements are put in the order of their bytes.
     sorting: bool,
+    variants: Vec<Variant>,
 }
+
+/// A variant of an enum: the enum's name, and the variant's number.
+pub(super) type Variant = (&'static str, u32);
 
 /// The end of the bytes written so far.
 struct Output<'a>(&'a mut Vec<u8>);
@@ -39,7 +43,15 @@ impl<'a> Encoder<'a> {
     /// Appends to `out`, and every reference of the database `tag` that it meets to `references`.
     pub fn new(out: &'a mut Vec<u8>, references: &'a mut Vec<Oid>, tag: u32) -> Encoder<'a> {
         let bincode = EncoderImpl::new(Output(out), CONFIG);
-        Encoder { bincode, references, tag, depth: 0, empty: 0, sorting: false }
+        Encoder {
+            bincode,
+            references,
+            tag,
+            depth: 0,
+            empty: 0,
+            sorting: false,
+            variants: Vec::new(),
+        }
     }
 
     /// The same, but with the elements of sequences and maps in the order of their bytes: equal
@@ -49,12 +61,26 @@ impl<'a> Encoder<'a> {
         self
     }
 
+    /// The variants of enums that were met, each once.
+    pub fn into_variants(self) -> Vec<Variant> {
+        self.variants
+    }
+
     fn out(&mut self) -> &mut Vec<u8> {
         self.bincode.writer().0
     }
 
     fn put(&mut self, value: impl Encode) -> Result<(), Fault> {
         Ok(value.encode(&mut self.bincode)?)
+    }
+
+    /// Which variant of the enum `name` follows.
+    fn variant(&mut self, name: &'static str, index: u32) -> Result<(), Fault> {
+        // The last ones first: the elements of a sequence are often alike.
+        if !self.variants.iter().rev().any(|&met| met == (name, index)) {
+            self.variants.push((name, index));
+        }
+        self.put(index)
     }
 
     /// `value`, one level deeper.
@@ -212,11 +238,11 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
 
     fn serialize_unit_variant(
         self,
-        _: &'static str,
+        name: &'static str,
         index: u32,
         _: &'static str,
     ) -> Result<(), Fault> {
-        self.put(index)?;
+        self.variant(name, index)?;
         self.inner(&())
     }
 
@@ -230,12 +256,12 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
-        _: &'static str,
+        name: &'static str,
         index: u32,
         variant: &'static str,
         value: &T,
     ) -> Result<(), Fault> {
-        self.put(index)?;
+        self.variant(name, index)?;
         self.inner(value).map_err(|fault| fault.within(variant))
     }
 
@@ -257,12 +283,12 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
 
     fn serialize_tuple_variant(
         self,
-        _: &'static str,
+        name: &'static str,
         index: u32,
         _: &'static str,
         length: usize,
     ) -> Result<Parts<'b, 'a>, Fault> {
-        self.put(index)?;
+        self.variant(name, index)?;
         self.begin(Kind::Fixed, length)
     }
 
@@ -276,12 +302,12 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
 
     fn serialize_struct_variant(
         self,
-        _: &'static str,
+        name: &'static str,
         index: u32,
         _: &'static str,
         length: usize,
     ) -> Result<Parts<'b, 'a>, Fault> {
-        self.put(index)?;
+        self.variant(name, index)?;
         self.begin(Kind::Fixed, length)
     }
 

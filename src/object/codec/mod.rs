@@ -27,7 +27,7 @@ use crate::object::reference;
 use bincode::config::Configuration;
 use decode::Decoder;
 pub(in crate::object) use decode::REST;
-use encode::Encoder;
+use encode::{Encoder, Variant};
 pub(in crate::object) use fault::Fault;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
@@ -77,14 +77,25 @@ pub fn encode<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     references: &mut Vec<Oid>,
 ) -> Result<()> {
+    encode_noting(type_name, value, tag, out, references).map(drop)
+}
+
+/// Does what [`encode()`] does; the variants of enums that it met.
+fn encode_noting<T: Serialize + ?Sized>(
+    type_name: &str,
+    value: &T,
+    tag: u32,
+    out: &mut Vec<u8>,
+    references: &mut Vec<Oid>,
+) -> Result<Vec<Variant>> {
     let start = out.len();
     let mut met = Vec::new();
     match run(value, tag, out, &mut met) {
-        Ok(()) => {
+        Ok(variants) => {
             met.sort_unstable();
             met.dedup();
             references.append(&mut met);
-            Ok(())
+            Ok(variants)
         }
         Err(fault) => {
             out.truncate(start);
@@ -98,13 +109,15 @@ fn run<T: Serialize + ?Sized>(
     tag: u32,
     out: &mut Vec<u8>,
     met: &mut Vec<Oid>,
-) -> Result<(), Fault> {
+) -> Result<Vec<Variant>, Fault> {
     let before = reference::serialized();
-    value.serialize(&mut Encoder::new(out, met, tag))?;
+    let mut encoder = Encoder::new(out, met, tag);
+    value.serialize(&mut encoder)?;
+    let variants = encoder.into_variants();
     let passed = reference::serialized().wrapping_sub(before);
     // This counts the references inside a nested call of `encode`, too: its list is not ours.
     match passed.checked_sub(met.len() as u64) {
-        Some(0) => Ok(()),
+        Some(0) => Ok(variants),
         _ => Err(Fault::new(format!(
             "of {passed} references {} went through another serializer, where the database \
              cannot see them; keep references as they are",
