@@ -1,6 +1,7 @@
 //! Perennial: objects that outlive the process.
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
+#![warn(missing_debug_implementations)]
 #![warn(clippy::unwrap_used)]
 
 // Lowest first: a module names only modules earlier in this list (tests/tidy.rs).

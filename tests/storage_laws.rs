@@ -88,6 +88,7 @@ macro_rules! storage_laws {
                 objects_changed_together_are_always_seen_equal
                 racing_increments_lose_nothing
                 racing_threads_never_share_an_oid
+                naming_known_and_new_types_at_once_gives_each_one_number
             }
             model {
                 random_batches_do_what_a_map_does

@@ -159,17 +159,18 @@ impl<'a> Record<'a> {
         Record { oid, tid, pinned, back, previous, far, content }
     }
 
-    /// Bytes of the whole record whose front is in `bytes`; believed only for asking for them.
+    /// Bytes of the whole record whose front is in `bytes`, and how far before it its frame
+    /// starts: no sum was checked, so it is good for asking for these bytes only.
     ///
     /// # Errors
     /// The rule of the format that is broken.
-    pub fn probe(bytes: &[u8]) -> Result<usize, Malformed> {
+    pub fn probe(bytes: &[u8]) -> Result<(usize, u64), Malformed> {
         let mut reader = Reader::new(bytes);
         reader.take(FRONT)?;
         let head = Head::decode(&mut reader)?;
         let front = bytes.len() - reader.rest().len();
         let (references, data) = head.lengths.map_or((0, 0), |(_, first, second)| (first, second));
-        Ok(front.saturating_add(references).saturating_add(data))
+        Ok((front.saturating_add(references).saturating_add(data), head.back))
     }
 
     /// Which object the bytes of a record claim to be of; for messages about bad ones only.

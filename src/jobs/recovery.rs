@@ -19,8 +19,10 @@ use std::time::SystemTime;
 
 /// Gives back what dead processes had claimed, and puts all jobs that wait on the board.
 pub(super) fn recover(engine: &Engine, database: &Database) -> Result<()> {
-    let strays = std::mem::take(&mut engine.lock().board.strays);
+    let strays = engine.lock().board.strays.clone();
     let orphans = write_to(database, Durability::Sync, |conn| give_back(engine, conn, &strays))?;
+    // Only now: where nothing could be written, the next start has to know of them.
+    engine.lock().board.strays.retain(|id| !strays.contains(id));
     if !orphans.is_empty() {
         tracing::warn!(orphans = orphans.len(), "jobs were under way when a process died");
         let ledger = &mut engine.lock().ledger;

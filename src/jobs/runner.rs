@@ -33,6 +33,7 @@ pub enum RunMode {
 }
 
 /// A runner that is not started yet. Made by [`Database::runner`].
+#[must_use = "no job runs before `start` is called"]
 pub struct RunnerBuilder {
     database: Database,
     mode: RunMode,
@@ -138,7 +139,9 @@ impl RunnerBuilder {
             Ok(()) => Ok(runner),
             Err(error) => {
                 let ended = runner.engine.end();
-                work::release(&runner.engine, &database, &ended.claimed)?;
+                if let Err(error) = work::release(&runner.engine, &database, &ended.claimed) {
+                    tracing::warn!(%error, "jobs are given back by the next start only");
+                }
                 ended.join();
                 Err(error)
             }

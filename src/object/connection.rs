@@ -21,6 +21,7 @@ use crate::id::{Oid, Tid};
 use crate::storage::Durability;
 use crate::transaction::{Current, Epoch, ManagerId, TransactionManager};
 use parking_lot::MutexGuard;
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -225,6 +226,12 @@ impl Connection {
         let ticket = self.to_write(ACTION)?.take(oid, entry);
         let object = found.object;
         Ok(Taken { connection: self, transaction, oid, ticket, fresh: true, object })
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("view", &self.view).finish_non_exhaustive()
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the layer does to an object whose type it has forgotten: [`Kind`].
 //!
 //! Write sets hold objects of many types side by side; each is kept with its kind, which knows the
-//! type and calls the codec, the type's resolver and the check of its stored type. Nothing here touches a
-//! transaction.
+//! type and calls the codec, the type's resolver and the check of its stored type. Nothing here
+//! touches a transaction.
 //!
 //! # Invariants
 //! - An object is only handed to the kind it was kept with.

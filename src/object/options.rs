@@ -29,6 +29,7 @@ use std::sync::Arc;
 /// # Ok::<(), perennial::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
+#[must_use = "nothing is opened before `open` is called"]
 pub struct Options {
     settings: Settings,
     file: FileOptions,

@@ -16,6 +16,7 @@ use super::{Persistent, Ref};
 use crate::error::{Error, NotFound, Result};
 use crate::id::{Oid, Tid};
 use crate::storage::{Change, Load, Revision, Snapshot};
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -165,6 +166,16 @@ impl View {
     /// [`Error::NoTransaction`] through a connection that is in none.
     pub fn tid(&self) -> Result<Tid> {
         Ok(self.snapshot()?.tid())
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tid = self.tid().ok();
+        f.debug_struct("View")
+            .field("database", &self.core.storage.id())
+            .field("tid", &tid)
+            .finish()
     }
 }
 

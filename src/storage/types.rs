@@ -35,26 +35,18 @@ impl TypeTable {
     /// [`SchemaMismatch::ShapeChanged`] where its name and version stand for another shape.
     pub fn intern(&self, definition: &TypeDef) -> Result<TypeId> {
         let key = (definition.name.clone(), definition.version);
-        if let Some(&id) = self.inner.read().numbers.get(&key) {
-            return self.same_shape(id, definition);
+        // The guard must go before the write below: a thread that waits for itself waits for ever.
+        let known = self.inner.read().known(&key, definition);
+        if let Some(known) = known {
+            return known;
         }
         let mut inner = self.inner.write();
-        if let Some(&id) = inner.numbers.get(&key) {
-            drop(inner);
-            return self.same_shape(id, definition);
+        if let Some(known) = inner.known(&key, definition) {
+            return known;
         }
         let id = TypeId(inner.next);
         inner.insert(id, definition.clone())?;
         Ok(id)
-    }
-
-    fn same_shape(&self, id: TypeId, definition: &TypeDef) -> Result<TypeId> {
-        match self.get(id) {
-            Some(stored) if stored.shape != definition.shape => {
-                Err(shape_changed(&stored, definition))
-            }
-            _ => Ok(id),
-        }
     }
 
     /// Takes a definition read from a file.
@@ -62,11 +54,11 @@ impl TypeTable {
     /// # Errors
     /// [`Error::InvalidArgument`] where it contradicts one that is known.
     pub fn learn(&self, id: TypeId, definition: TypeDef) -> Result<()> {
-        let known = self.get(id);
-        match known {
-            Some(known) if *known == definition => Ok(()),
-            Some(known) => Err(contradiction(id, &known, &definition)),
-            None => self.inner.write().insert(id, definition),
+        let mut inner = self.inner.write();
+        match inner.definitions.get(&id) {
+            Some(known) if **known == definition => Ok(()),
+            Some(known) => Err(contradiction(id, known, &definition)),
+            None => inner.insert(id, definition),
         }
     }
 
@@ -86,6 +78,17 @@ impl TypeTable {
 }
 
 impl Inner {
+    /// The number of a type that has one, if its shape is the same.
+    fn known(&self, key: &(Box<str>, u32), definition: &TypeDef) -> Option<Result<TypeId>> {
+        let &id = self.numbers.get(key)?;
+        Some(match self.definitions.get(&id) {
+            Some(stored) if stored.shape != definition.shape => {
+                Err(shape_changed(stored, definition))
+            }
+            _ => Ok(id),
+        })
+    }
+
     fn insert(&mut self, id: TypeId, definition: TypeDef) -> Result<()> {
         let key = (definition.name.clone(), definition.version);
         if let Some(other) = self.numbers.get(&key).filter(|&&other| other != id) {

@@ -43,7 +43,8 @@ fn far_record(sums: &Sums) -> Vec<u8> {
     let end = builder.length() as usize - 16;
     builder.place(sums, FAR_FRAME, Tid::new(super::story::SECOND)).unwrap();
     let bytes = &builder.bytes()[64..];
-    let length = Record::probe(bytes).unwrap();
+    let (length, back) = Record::probe(bytes).unwrap();
+    assert_eq!(back, 64);
     assert!(length <= end);
     bytes[..length].to_vec()
 }

@@ -331,7 +331,7 @@ proptest! {
         let places: Vec<u64> = frame.records(&parts.sums).map(|it| it.unwrap().0).collect();
         for at in places {
             let alone = &bytes[(at - parts.offset) as usize..];
-            let alone = &alone[..Record::probe(alone).unwrap()];
+            let alone = &alone[..Record::probe(alone).unwrap().0];
             let read = |bytes: &[u8], at| {
                 Record::decode(&parts.sums, at, &mut Reader::new(bytes)).is_ok()
             };

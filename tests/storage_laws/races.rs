@@ -2,6 +2,7 @@
 
 use super::Home;
 use super::kit::{create, found, snapshot, text, tids, work};
+use perennial::format::TypeDef;
 use perennial::storage::{Storage, Verdict};
 use perennial::{Oid, Tid};
 use std::collections::BTreeSet;
@@ -97,4 +98,24 @@ pub fn racing_threads_never_share_an_oid(home: &impl Home) {
 
     assert_eq!(oids.iter().collect::<BTreeSet<_>>().len(), oids.len());
     assert!(!oids.contains(&Oid::ROOT));
+}
+
+// S2: a thread that asked for a known type once waited for a writer, and the writer for it.
+pub fn naming_known_and_new_types_at_once_gives_each_one_number(home: &impl Home) {
+    let storage = home.fresh();
+    let numbered = |n: usize| TypeDef { name: format!("T{n}").into(), ..TypeDef::default() };
+    let known = storage.intern(&numbered(0)).unwrap();
+
+    let numbers = thread::scope(|scope| {
+        let ask =
+            || (0..10_000).for_each(|_| assert_eq!(storage.intern(&numbered(0)).unwrap(), known));
+        let add = || (0..1_000).map(|n| storage.intern(&numbered(n)).unwrap()).collect::<Vec<_>>();
+        let asking: Vec<_> = (0..WRITERS).map(|_| scope.spawn(ask)).collect();
+        let adding: Vec<_> = (0..WRITERS).map(|_| scope.spawn(add)).collect();
+        asking.into_iter().for_each(|thread| thread.join().unwrap());
+        adding.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+
+    assert!(numbers.windows(2).all(|pair| pair[0] == pair[1]), "all threads were told the same");
+    assert_eq!(numbers[0].iter().collect::<BTreeSet<_>>().len(), 1_000);
 }

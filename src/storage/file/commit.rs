@@ -54,7 +54,10 @@ impl Core {
                 Err(contenders) => return Ok(Verdict::Conflicts(contenders)),
             };
             if batch.is_empty() && batch.decision.is_none() {
-                return self.check_reads(batch, &bases);
+                match self.check_reads(batch, &bases)? {
+                    Some(receipt) => return Ok(Verdict::Committed(receipt)),
+                    None => continue,
+                }
             }
             let (builder, defines) = self.build(batch, &bases)?;
             let starts = builder.record_starts().to_vec();
@@ -70,19 +73,15 @@ impl Core {
         }
     }
 
-    /// A batch that stores nothing only has to find what it relied on.
-    fn check_reads(&self, batch: &Batch, bases: &Bases) -> Result<Verdict> {
+    /// A batch that stores nothing only has to find what it relied on; `None` where a base is no
+    /// longer the newest revision.
+    fn check_reads(&self, batch: &Batch, bases: &Bases) -> Result<Option<Receipt>> {
         let ordered = self.ordered.lock();
         self.check_open(&ordered)?;
         if self.overtaken(&ordered, batch, bases)? {
-            drop(ordered);
-            return match self.bases(batch)? {
-                Err(contenders) => Ok(Verdict::Conflicts(contenders)),
-                Ok(bases) => self.check_reads(batch, &bases),
-            };
+            return Ok(None);
         }
-        let tid = self.generation.last_tid();
-        Ok(Verdict::Committed(Receipt { tid, places: Vec::new() }))
+        Ok(Some(Receipt { tid: self.generation.last_tid(), places: Vec::new() }))
     }
 
     /// Where the revisions stand that the batch is based on, if all are the newest ones.
@@ -208,7 +207,7 @@ impl Core {
                 break (tid, offset);
             }
         };
-        self.note_clock(&mut ordered, tid);
+        let ran_back = ordered.notes_clock(tid);
         (ordered.last_tid, ordered.content_end) = (tid, ordered.end);
         ordered.large_frames = length >= LARGE_FRAME;
         for (number, (write, start)) in batch.writes().zip(builder.record_starts()).enumerate() {
@@ -220,6 +219,12 @@ impl Core {
         let sync = batch.durability == Durability::Sync;
         let end = ordered.end;
         ordered.queue.push(Placed { builder, offset, end, tid, sync, batch: Some(batch.clone()) });
+        drop(ordered);
+        if ran_back {
+            // Now that the lock is gone: who listens to events is foreign code.
+            let tid = tid.number();
+            tracing::warn!(tid, "the clock is behind the last transaction; tids count on from it");
+        }
         self.rest.wake();
         Ok(Attempt::Placed(tid, offset))
     }
@@ -242,17 +247,6 @@ impl Core {
     fn next_tid(&self, ordered: &Ordered) -> Result<Tid> {
         let exhausted = || Error::Exhausted("no transaction can follow the greatest tid".into());
         ordered.last_tid.next(SystemTime::now()).ok_or_else(exhausted)
-    }
-
-    /// Says once that the clock is behind: `tid` then only counts on from the last one.
-    fn note_clock(&self, ordered: &mut Ordered, tid: Tid) {
-        let ahead = tid.time().and_then(|time| time.duration_since(SystemTime::now()).ok());
-        let behind = ahead.is_some_and(|ahead| ahead > TOLERANCE);
-        if behind && !ordered.clock_ran_back {
-            let last = ordered.last_tid.number();
-            tracing::warn!(last, "the clock is behind the last transaction; tids count on from it");
-        }
-        ordered.clock_ran_back = behind;
     }
 
     /// Waits until `tid` is published, leading where nobody else does.
@@ -294,6 +288,17 @@ impl Core {
             (next <= Oid::MAX.number()).then_some(next + 1)
         });
         next.map(Oid::new).map_err(|_| Error::Exhausted("oids exhausted".into()))
+    }
+}
+
+impl Ordered {
+    /// Whether the clock has fallen behind with `tid`, which then only counts on from the last
+    /// one; true once, until it has caught up.
+    fn notes_clock(&mut self, tid: Tid) -> bool {
+        let ahead = tid.time().and_then(|time| time.duration_since(SystemTime::now()).ok());
+        let behind = ahead.is_some_and(|ahead| ahead > TOLERANCE);
+        let before = std::mem::replace(&mut self.clock_ran_back, behind);
+        behind && !before
     }
 }
 

@@ -6,8 +6,9 @@
 //!
 //! # Invariants
 //! - `ordered ≥ published` and `ordered ≥ durable`; each only grows.
-//! - Locks are taken in the order `look`, `leader`, `ordered`, then any other. No foreign code under any
-//!   of them, and no I/O under `ordered` but the check of an index page.
+//! - Locks are taken in the order `look`, `leader`, `ordered`, then any other. No foreign code but
+//!   the directory's under any of them, events included, and no I/O under `ordered`: whoever
+//!   enters it has had the index pages checked that he looks at.
 
 use super::FileOptions;
 use super::generation::Generation;

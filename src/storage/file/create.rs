@@ -75,7 +75,8 @@ fn lock(file: &dyn AppendFile) -> std::io::Result<bool> {
     Ok(false)
 }
 
-/// Creates the file `name` and locks it; its name is not durable yet; `None` where somebody else was first.
+/// Creates the file `name` and locks it; its name is not durable yet. `None` where somebody else
+/// was first.
 fn create(directory: &dyn Directory, name: &str) -> Result<Option<Arc<dyn AppendFile>>> {
     let failed = |error| Error::io("create", directory.path(name), error);
     let id = DatabaseId::random().map_err(failed)?;

@@ -66,8 +66,8 @@ impl Generation {
     }
 
     fn check_page(&self, page: usize) -> Result<()> {
-        self.index.check_page(page, |_, found| {
-            // What is being published now waits for this page, or lies below the end already.
+        self.index.check_page(page, |found| {
+            // Who would publish a record of a bad page waits until that is mended.
             let end = self.published_end();
             let mut frames = Frames::new(&self.log, crate::format::FIRST_FRAME, end);
             while let Some(frame) = frames.next()? {

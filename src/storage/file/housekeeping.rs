@@ -79,12 +79,14 @@ impl Rest {
 pub(super) struct Look {
     /// Where the log ended.
     end: u64,
+    /// Where it ended when a snapshot was written last, or could not be.
+    tried: u64,
 }
 
 impl Look {
     /// A look at a log that ends at `end`.
     pub(super) fn at(end: u64) -> Look {
-        Look { end }
+        Look { end, tried: 0 }
     }
 }
 
@@ -128,7 +130,10 @@ impl Core {
         } else {
             self.zero_ahead(grown)?;
         }
-        if self.tail() > LONG_TAIL.max(2 * index_file::length(self)) {
+        let long = LONG_TAIL.max(index_file::length(self).saturating_mul(2));
+        if self.tail() > long && end.saturating_sub(look.tried) > LONG_TAIL {
+            // First: a disk that has no room for a snapshot is not asked again in every round.
+            look.tried = end;
             index_file::write(self)?;
         }
         Ok(grown != 0)
@@ -137,14 +142,12 @@ impl Core {
     /// Writes zeros where the next frames will stand: a sync is cheaper over bytes that exist.
     fn zero_ahead(&self, grown: u64) -> Result<()> {
         let Some((start, length)) = self.take_zeroing(grown) else { return Ok(()) };
+        let zeroing = Zeroing(self);
         let outcome = self.generation.log.file.zero(start, length);
-        let mut ordered = self.ordered.lock();
-        ordered.zeroing = false;
         if outcome.is_ok() {
-            ordered.zeroed = start + length;
+            self.ordered.lock().zeroed = start + length;
         }
-        drop(ordered);
-        self.moved.notify_all();
+        drop(zeroing);
         // A failure does not halt: nothing was there, and the next commit finds out by itself.
         outcome.map_err(|error| Error::io("zero the end of", self.path(), error))
     }
@@ -164,5 +167,15 @@ impl Core {
     /// How much of the log an opening would have to replay.
     pub(super) fn tail(&self) -> u64 {
         self.generation.published_end().saturating_sub(self.snapshot_upto.load(Ordering::Acquire))
+    }
+}
+
+/// Frames wait for the zeros ahead of them: however writing these ends, they go on.
+struct Zeroing<'a>(&'a Core);
+
+impl Drop for Zeroing<'_> {
+    fn drop(&mut self) {
+        self.0.ordered.lock().zeroing = false;
+        self.0.moved.notify_all();
     }
 }

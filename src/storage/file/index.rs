@@ -13,6 +13,7 @@ use crate::file::Slots;
 use crate::format::{PAGE_SLOTS, Sums, page_sum};
 use crate::id::Oid;
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -126,35 +127,44 @@ impl Index {
         cell.get()?.get(within)
     }
 
-    /// Checks page `page`, and lets `repair` fill it anew where it is bad.
-    ///
-    /// `repair` gets the first oid of the page; it calls back with what the log says.
+    /// Checks page `page`. Where it is bad, so may be others: all that are, and that nobody has
+    /// used yet, are made anew by `repair`, which calls back with every record of the log.
     pub(super) fn check_page(
         &self,
         page: usize,
-        repair: impl FnOnce(Oid, &mut dyn FnMut(Oid, u64)) -> Result<()>,
+        repair: impl FnOnce(&mut dyn FnMut(Oid, u64)) -> Result<()>,
     ) -> Result<()> {
         let Some(base) = &self.base else { return Ok(()) };
-        let _checking = base.checking.lock();
+        let checking = base.checking.lock();
         if base.is_checked(page) {
             return Ok(());
         }
-        let slots = base.page(page);
-        if !base.is_good(page, slots) {
-            base.repaired.store(true, Ordering::Relaxed);
-            tracing::warn!(page, "a page of the index snapshot is bad; it is made from the log");
-            slots.iter().for_each(|slot| slot.store(0, Ordering::Relaxed));
-            let first = (page * PAGE_SLOTS) as u64;
-            repair(Oid::new(first), &mut |oid, offset| {
-                let within =
-                    oid.number().checked_sub(first).and_then(|it| usize::try_from(it).ok());
-                if let Some(slot) = within.and_then(|within| slots.get(within)) {
-                    slot.store(offset, Ordering::Relaxed);
-                }
-            })?;
+        if base.is_good(page) {
+            base.mark_checked(page);
+            return Ok(());
         }
-        base.mark_checked(page);
+        let bad = base.bad_pages();
+        base.repaired.store(true, Ordering::Relaxed);
+        for &page in &bad {
+            base.page(page).iter().for_each(|slot| slot.store(0, Ordering::Relaxed));
+        }
+        repair(&mut |oid, offset| {
+            let number = usize::try_from(oid.number()).unwrap_or(usize::MAX);
+            if bad.contains(&(number / PAGE_SLOTS))
+                && let Some(slot) = base.slots.get(number)
+            {
+                slot.store(offset, Ordering::Relaxed);
+            }
+        })?;
+        bad.iter().for_each(|&page| base.mark_checked(page));
+        drop(checking);
+        tracing::warn!(page, pages = bad.len(), "bad pages of the index were made from the log");
         Ok(())
+    }
+
+    /// Whether page `page` of the snapshot it began as is what was written.
+    pub(super) fn is_good(&self, page: usize) -> bool {
+        self.base.as_ref().is_none_or(|base| base.is_good(page))
     }
 
     /// Whether the snapshot it began as had a bad page, and should be written again.
@@ -180,7 +190,14 @@ impl Base {
         self.slots.get(start..start + PAGE_SLOTS).unwrap_or_default()
     }
 
-    fn is_good(&self, page: usize, slots: &[AtomicU64]) -> bool {
+    /// The pages that are bad, of those that were not checked.
+    fn bad_pages(&self) -> HashSet<usize> {
+        let pages = 0..self.sums.len();
+        pages.filter(|&page| !self.is_checked(page) && !self.is_good(page)).collect()
+    }
+
+    fn is_good(&self, page: usize) -> bool {
+        let slots = self.page(page);
         let bytes = page_bytes(slots.iter().map(|slot| slot.load(Ordering::Relaxed)));
         let all_below = slots.iter().all(|slot| slot.load(Ordering::Relaxed) < self.end);
         all_below && self.sums.get(page) == Some(&page_sum(&self.seal, page as u64, &bytes))

@@ -11,17 +11,20 @@
 //! Format: docs/format.md, "Index snapshot".
 
 use super::core::Core;
+use super::housekeeping::INTERVAL;
 use super::index::{Index, page_bytes};
 use crate::error::{Error, Result};
 use crate::file::{Access, AppendFile, Directory, Slots};
 use crate::format::{
-    FileHeader, IndexHeader, IndexTables, Malformed, PAGE_LEN, PAGE_SLOTS, PAGES_START, Sums,
-    TypeId, page_sum,
+    FIRST_FRAME, FileHeader, IndexHeader, IndexTables, Malformed, PAGE_LEN, PAGE_SLOTS,
+    PAGES_START, Sums, TypeId, page_sum,
 };
 use crate::id::{Oid, Tid};
+use crate::storage::TypeTable;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Pages gathered into one write.
 const GATHER_PAGES: usize = 256;
@@ -49,17 +52,28 @@ pub(super) fn length(core: &Core) -> u64 {
 pub(super) struct Told {
     pub(super) header: IndexHeader,
     pub(super) tables: IndexTables,
+    pub(super) types: TypeTable,
     pub(super) index: Index,
 }
 
 /// Writes a snapshot of what is published; `core.look` must be held.
 pub(super) fn write(core: &Core) -> Result<()> {
-    let name = name_of(&core.name);
     let temporary = format!("{}.tmp-index", core.name);
-    let failed = |error| Error::io("write", core.directory.path(&name), error);
     let _ = core.directory.remove(&temporary);
+    let written = write_through(core, &temporary);
+    if written.is_err() {
+        // A disk that is full stays so for as long as half a snapshot lies on it.
+        let _ = core.directory.remove(&temporary);
+    }
+    written
+}
+
+/// Writes the snapshot as the file `temporary`, and gives it its name.
+fn write_through(core: &Core, temporary: &str) -> Result<()> {
+    let name = name_of(&core.name);
+    let failed = |error| Error::io("write", core.directory.path(&name), error);
     let start = core.published_mark();
-    let file = core.directory.open(&temporary, Access::CreateNew).map_err(failed)?;
+    let file = core.directory.open(temporary, Access::CreateNew).map_err(failed)?;
     let page_sums = write_pages(core, &*file, start.next_oid)?;
     // Read after the copy: no record that was copied lies at or beyond it.
     let valid_upto = core.generation.published_end();
@@ -84,7 +98,7 @@ pub(super) fn write(core: &Core) -> Result<()> {
     file.append(tables_start, &tables).map_err(failed)?;
     file.append(0, &header.encode()).map_err(failed)?;
     file.sync().map_err(failed)?;
-    core.directory.replace(&temporary, &name).map_err(failed)?;
+    core.directory.replace(temporary, &name).map_err(failed)?;
     core.directory.sync().map_err(failed)?;
     core.snapshot_upto.store(scan_from, Ordering::Release);
     Ok(())
@@ -94,7 +108,11 @@ pub(super) fn write(core: &Core) -> Result<()> {
 fn write_pages(core: &Core, file: &dyn AppendFile, next_oid: u64) -> Result<Vec<u64>> {
     let failed = |error| Error::io("write the index of", core.path(), error);
     let pages = usize::try_from(next_oid).unwrap_or(usize::MAX).div_ceil(PAGE_SLOTS);
-    let mut sums = Vec::with_capacity(pages);
+    let mut sums = Vec::new();
+    let no_memory =
+        |_| Error::Exhausted(format!("no memory for {pages} pages of the index").into());
+    sums.try_reserve_exact(pages).map_err(no_memory)?;
+    let mut synced = Instant::now();
     let mut buffer = Vec::with_capacity(GATHER_PAGES * PAGE_LEN);
     let mut start = PAGES_START;
     for page in 0..pages as u64 {
@@ -110,6 +128,11 @@ fn write_pages(core: &Core, file: &dyn AppendFile, next_oid: u64) -> Result<Vec<
             file.append(start, &buffer).map_err(failed)?;
             start += buffer.len() as u64;
             buffer.clear();
+            if synced.elapsed() > INTERVAL {
+                // Lazy commits go on, and whoever syncs them is here.
+                core.sync()?;
+                synced = Instant::now();
+            }
         }
     }
     file.append(start, &buffer).map_err(failed)?;
@@ -151,7 +174,8 @@ pub(super) fn read_file(
     let length = file.len().map_err(unread)?;
     let start = header.tables_start().ok_or("the numbers of the index header are at odds")?;
     let end = start.checked_add(header.tables_len);
-    if end != Some(length) || header.scan_from > header.valid_upto {
+    let scanned = FIRST_FRAME..=header.valid_upto;
+    if end != Some(length) || !scanned.contains(&header.scan_from) {
         return Err("the numbers of the index header are at odds".into());
     }
     let tables_len = usize::try_from(header.tables_len).map_err(|_| "tables without an end")?;
@@ -161,13 +185,18 @@ pub(super) fn read_file(
         return Err("the sum of the index tables is wrong".into());
     }
     let tables = IndexTables::decode(header.pages, &tables)?;
+    let types = TypeTable::default();
+    for (id, definition) in &tables.types {
+        let learned = types.learn(*id, definition.clone());
+        learned.map_err(|error| Malformed::new(error.to_string()))?;
+    }
     let count = usize::try_from(header.pages).map_err(|_| "more pages than memory")? * PAGE_SLOTS;
     let slots = match file.map_slots(PAGES_START, count) {
         Some(slots) => slots,
         None => read_slots(file, count)?,
     };
     let index = Index::on(slots, tables.page_sums.clone(), *sums, header.valid_upto);
-    Ok(Told { header, tables, index })
+    Ok(Told { header, tables, types, index })
 }
 
 fn read_slots(file: &Arc<dyn AppendFile>, count: usize) -> Result<Slots, Malformed> {

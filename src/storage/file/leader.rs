@@ -36,6 +36,10 @@ impl Core {
         drop(ordered);
         let guard = HaltOnPanic { core: self, last };
         let outcome = self.write_and_publish(&mut batch, sync);
+        if let Err(cause) = &outcome {
+            // Before the lock is taken: who listens to events is foreign code.
+            tracing::error!(path = %self.path().display(), %cause, "the database halts");
+        }
         std::mem::forget(guard);
         let mut ordered = self.ordered.lock();
         ordered.leading = false;
@@ -120,8 +124,7 @@ impl Core {
     }
 
     /// Takes nothing more: up to `last` nobody knows what the disk holds.
-    pub(super) fn halt(&self, ordered: &mut Ordered, last: Tid, cause: &str) {
-        tracing::error!(path = %self.path().display(), cause, "the database halts");
+    fn halt(&self, ordered: &mut Ordered, last: Tid, cause: &str) {
         ordered.state = State::Halted(last, cause.into());
         ordered.queue.clear();
         ordered.pending.clear();
@@ -211,6 +214,8 @@ impl Drop for HaltOnPanic<'_> {
         let mut ordered = self.core.ordered.lock();
         ordered.leading = false;
         self.core.halt(&mut ordered, self.last, "the thread that wrote for all panicked");
+        drop(ordered);
         self.core.moved.notify_all();
+        tracing::error!(path = %self.core.path().display(), "a panic halts the database");
     }
 }

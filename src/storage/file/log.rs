@@ -83,11 +83,17 @@ impl Log {
     fn record_bytes(&self, offset: u64, bound: u64) -> Result<Vec<u8>> {
         let room = usize::try_from(bound.saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut bytes = self.read(offset, room.min(PROBE))?;
-        let length = Record::probe(&bytes).map_err(|wrong| self.corrupt(offset, wrong))?;
-        if length > room {
-            return Err(self.corrupt(offset, "the record ends beyond the log".into()));
-        }
+        let wrong = |wrong| self.corrupt(offset, wrong);
+        let (length, back) = Record::probe(&bytes).map_err(wrong)?;
         if length > bytes.len() {
+            // No sum vouches for this length yet. One vouches for that of the frame.
+            let frame = offset.checked_sub(back);
+            let frame = frame.ok_or_else(|| wrong("a record before its frame".into()))?;
+            let end = self.header(frame, bound)?.frame_len().and_then(|it| frame.checked_add(it));
+            let end = end.unwrap_or(u64::MAX).min(bound);
+            if (length as u64) > end.saturating_sub(offset) {
+                return Err(wrong("the record ends beyond its frame".into()));
+            }
             bytes = self.read(offset, length)?;
         }
         Ok(bytes)
@@ -125,11 +131,22 @@ impl Log {
     }
 
     fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        self.file
-            .read_at(offset, &mut bytes)
-            .map_err(|error| Error::io("read", &self.path, error))?;
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes, offset, length)?;
         Ok(bytes)
+    }
+
+    /// Fills `bytes` with the `length` bytes at `offset`; empties it where that fails.
+    pub(super) fn read_into(&self, bytes: &mut Vec<u8>, offset: u64, length: usize) -> Result<()> {
+        bytes.clear();
+        bytes.try_reserve_exact(length).map_err(|_| {
+            Error::Exhausted(format!("no memory for {length} bytes at offset {offset}").into())
+        })?;
+        bytes.resize(length, 0);
+        self.file.read_at(offset, bytes).map_err(|error| {
+            bytes.clear();
+            Error::io("read", &self.path, error)
+        })
     }
 
     /// All that one map has from `offset` to the bound.

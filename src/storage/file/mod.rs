@@ -3,7 +3,8 @@
 //! `core` is what its parts share; `create` and `opening` bring it to life, with `walk` for the
 //! verdict on the log's end and `tail` for mending it; `commit` and `leader` write; `generation`,
 //! `log` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody should
-//! wait for; `verify` looks at a whole file from outside. Nothing here decodes an object, and no offset leaves this folder.
+//! wait for; `verify` looks at a whole file from outside. Nothing here decodes an object, and no
+//! offset leaves this folder.
 //!
 //! # Invariants
 //! - log order = tid order = publication order.
@@ -203,6 +204,7 @@ impl FileStorage {
         core.sync_upto(end)?;
         let failed = |error| Error::io("trim", core.path(), error);
         core.generation.log.file.trim(end).map_err(failed)?;
+        let failed = |error| Error::io("sync", core.path(), error);
         core.generation.log.file.sync().map_err(failed)?;
         if core.tail() > 0 || core.generation.index.was_repaired() {
             index_file::write(core)?;
@@ -294,7 +296,8 @@ impl Storage for FileStorage {
     fn close(&self) -> Result<()> {
         self.core.rest.stop();
         if let Some(housekeeper) = self.housekeeper.lock().take() {
-            // It panics only where the storage halts for it, which is reported below.
+            // Where it panicked as the leader, the storage halted, which is reported below; a
+            // panic elsewhere lost nothing that closing does not do, too.
             let _ = housekeeper.join();
         }
         // Waits for the housekeeping of others, and for another thread that closes.

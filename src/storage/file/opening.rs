@@ -16,7 +16,9 @@ use super::walk::{Mark, Walked, walk};
 use super::{FileOptions, Mode, index_file, tail};
 use crate::error::{Damage, Error, InDoubt, Result};
 use crate::file::{Access, AppendFile, Directory};
-use crate::format::{FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Sums, TypeId};
+use crate::format::{
+    FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Malformed, Sums, TypeId,
+};
 use crate::id::{GlobalId, Oid};
 use crate::storage::TypeTable;
 use parking_lot::{Condvar, Mutex};
@@ -176,11 +178,10 @@ impl Subject {
         let log = Log::new(self.file.clone(), self.path.clone(), sums, self.options.reads);
         let (number, history_from) = (self.header.generation, self.header.history_from);
         let generation = |index| Generation::new(number, log, index, history_from);
-        let types = TypeTable::default();
         let Some(told) = told else {
             return Ok(Replay {
                 generation: generation(Index::empty()),
-                types,
+                types: TypeTable::default(),
                 defined: HashMap::new(),
                 pinned: HashSet::new(),
                 decisions: BTreeMap::new(),
@@ -189,16 +190,12 @@ impl Subject {
                 proven: FIRST_FRAME,
             });
         };
-        let index_file::Told { header, tables, index } = told;
-        let defined = tables.types.iter().map(|&(id, _)| (id, 0)).collect();
-        for (id, definition) in tables.types {
-            types.learn(id, definition)?;
-        }
+        let index_file::Told { header, tables, types, index } = told;
         let at = header.scan_from;
         Ok(Replay {
             generation: generation(index),
             types,
-            defined,
+            defined: tables.types.into_iter().map(|(id, _)| (id, 0)).collect(),
             pinned: tables.pinned.into_iter().collect(),
             decisions: tables.decisions.into_iter().collect(),
             prepared: tables.prepared.into_iter().collect(),
@@ -266,7 +263,8 @@ impl Replay {
             let wrong = |wrong| generation.log.corrupt(frame.offset, wrong);
             let fields = Fields::decode(frame.fields()).map_err(wrong)?;
             for (id, definition) in fields.types {
-                types.learn(id, definition)?;
+                let learned = types.learn(id, definition);
+                learned.map_err(|error| wrong(Malformed::new(error.to_string())))?;
                 defined.insert(id, frame.offset);
             }
             if let Some(gtid) = fields.gtid {

@@ -81,9 +81,11 @@ fn keep_aside(
         at += bytes.len() as u64;
     }
     copy.sync().map_err(failed)?;
-    let aside = format!("{name}.torn-{start}");
-    for number in 2.. {
-        let target = if number == 2 { aside.clone() } else { format!("{aside}-{}", number - 1) };
+    for number in 1.. {
+        let target = match number {
+            1 => format!("{name}.torn-{start}"),
+            _ => format!("{name}.torn-{start}-{number}"),
+        };
         match directory.rename_new(&temporary, &target) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 if same(directory, &target, &*copy) {
@@ -102,11 +104,22 @@ fn keep_aside(
 
 /// Whether the file `name` holds what `copy` holds: the same crash was being mended before.
 fn same(directory: &dyn Directory, name: &str, copy: &dyn AppendFile) -> bool {
-    let content = |file: &dyn AppendFile| -> std::io::Result<Vec<u8>> {
-        let length = usize::try_from(file.len()?).map_err(std::io::Error::other)?;
-        let mut bytes = vec![0; length];
-        file.read_at(0, &mut bytes).map(|()| bytes)
+    let compare = || -> std::io::Result<bool> {
+        let other = directory.open(name, Access::Read)?;
+        let length = copy.len()?;
+        if other.len()? != length {
+            return Ok(false);
+        }
+        let (mut ours, mut theirs) = (vec![0; STRETCH], vec![0; STRETCH]);
+        for at in (0..length).step_by(STRETCH) {
+            let step = (length - at).min(STRETCH as u64) as usize;
+            copy.read_at(at, &mut ours[..step])?;
+            other.read_at(at, &mut theirs[..step])?;
+            if ours[..step] != theirs[..step] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     };
-    let other = directory.open(name, Access::Read).and_then(|file| content(&*file));
-    matches!((other, content(copy)), (Ok(other), Ok(copy)) if other == copy)
+    compare().unwrap_or(false)
 }

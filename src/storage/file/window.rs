@@ -5,7 +5,7 @@
 //! more memory than the longest frame.
 
 use super::log::Log;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::{Frame, FrameHeader, Malformed};
 
 /// How much is read at once.
@@ -46,16 +46,7 @@ impl<'a> Window<'a> {
 
     fn fill(&mut self, offset: u64, length: usize) -> Result<()> {
         self.start = offset;
-        self.bytes.clear();
-        let reserved = self.bytes.try_reserve_exact(length);
-        reserved.map_err(|_| {
-            Error::Exhausted(format!("no memory for {length} bytes at offset {offset}").into())
-        })?;
-        self.bytes.resize(length, 0);
-        self.log.file.read_at(offset, &mut self.bytes).map_err(|error| {
-            self.bytes.clear();
-            Error::io("read", &self.log.path, error)
-        })
+        self.log.read_into(&mut self.bytes, offset, length)
     }
 
     /// Reads anew what is asked for next: somebody may have written there.

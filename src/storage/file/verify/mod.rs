@@ -124,7 +124,8 @@ impl Verification {
 /// ```
 ///
 /// # Errors
-/// [`Error::NotADatabase`], also for a frame of a later format, [`Error::Io`], [`Error::Exhausted`]: the file cannot be read at all.
+/// [`Error::NotADatabase`], also for a frame of a later format, [`Error::Io`],
+/// [`Error::Exhausted`]: the file cannot be read at all.
 /// What is wrong with its content is in the [`Verification`].
 pub fn verify(
     directory: &dyn Directory,
