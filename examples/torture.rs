@@ -1,5 +1,12 @@
 //! A torture for your own disk: write, pull the plug, check.
 //!
+//! ```console
+//! $ cargo run --release --example torture -- write DIR > acknowledged
+//! $ cargo run --release --example torture -- check DIR
+//! ```
+//!
+//! `write` makes DIR where there is none, and goes on in one that it has made. The commands are
+//!
 //! ```text
 //! torture write DIR [--commits N] [--threads T] [--lazy]
 //! torture check DIR
@@ -10,7 +17,7 @@
 //! `write` prints BEGIN n before and ACK n after commit n is durable. What commit n does is a
 //! function of n, so `check` knows what must be there: everything that was acknowledged, whole, of
 //! each thread without a gap, and nothing in part. Exit status of `check`: 0 and FOUND n, 3 where
-//! there is no database yet; any other means damage.
+//! there is no database yet, 4 where it refuses to open, 5 where it holds what it should not.
 
 #[path = "torture/check.rs"]
 mod check;

@@ -66,7 +66,8 @@ pub enum Error {
     #[error("the database is halted ({0}); close and reopen it")]
     Halted(Box<str>),
 
-    /// The sync of this commit failed: after the next opening it is there, or it is not.
+    /// The write or sync of this commit failed, a full disk included: after the next opening it is
+    /// there, or it is not.
     #[error("the outcome of the commit is unknown ({0}); reopen the database and look")]
     Unknown(Box<str>),
 

@@ -56,7 +56,7 @@ impl fmt::Display for Corruption {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} is damaged at offset {offset}: {what}, while everything below offset {proven} was durable; \
-     open it read-only, or recover it into a new file", path.display()
+     open it read-only, and copy what it shows into a new database", path.display()
 )]
 #[non_exhaustive]
 pub struct Damage {

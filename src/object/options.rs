@@ -89,7 +89,8 @@ impl Options {
 
     /// Opens the database at `path`, or creates it, recovering what a crash left.
     ///
-    /// When this returns, a new database survives a power loss.
+    /// When this returns, a new database survives a power loss. Its directory must exist; a file
+    /// that is there and empty is no database, and is not made one.
     ///
     /// # Errors
     /// [`Error::Locked`] where another handle writes it; [`Error::AlreadyOpen`] where a copy of it
@@ -153,5 +154,11 @@ fn new_path(path: &Path) -> Result<PathBuf> {
 
 fn name_of(path: &Path) -> Result<String> {
     let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-    name.ok_or_else(|| NotADatabase::new(path, "the path has no file name in UTF-8").into())
+    name.ok_or_else(|| {
+        let what = match path.file_name() {
+            Some(_) => "its name is not UTF-8",
+            None => "the path ends in no file name",
+        };
+        NotADatabase::new(path, what).into()
+    })
 }

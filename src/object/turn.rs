@@ -21,7 +21,9 @@ impl Turn {
     pub fn take(tag: u32) -> Result<Turn> {
         TURNS.with_borrow_mut(|turns| {
             if turns.contains(&tag) {
-                return Err(Error::AlreadyInTransaction("transact inside transact of a database"));
+                return Err(Error::AlreadyInTransaction(
+                    "call transact inside another one of the same database",
+                ));
             }
             turns.push(tag);
             Ok(Turn(tag))

@@ -58,7 +58,9 @@ impl Subject {
     /// The file's directory and its name there.
     fn place(&self) -> Result<(DiskDirectory, String), Failure> {
         let name = self.file.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| Failure::usage(format!("{:?} names no file", self.file)))?;
+        let name = name.ok_or_else(|| {
+            Failure::usage(format!("{:?} ends in no file name in UTF-8", self.file))
+        })?;
         let parent = self.file.parent().unwrap_or_else(|| "".as_ref());
         Ok((DiskDirectory::new(parent), name.to_owned()))
     }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 pub struct Arguments {
     #[command(flatten)]
     subject: Subject,
-    /// The object's number.
+    /// The object's number; 0 holds the roots by their names.
     oid: u64,
-    /// As it was at this transaction.
+    /// As it was at this transaction, a number as `log` prints it.
     #[arg(long, value_name = "TID")]
     at: Option<u64>,
 }
@@ -65,7 +65,10 @@ fn find(snapshot: &dyn Snapshot, oid: Oid) -> Result<Revision<'_>, Failure> {
         Load::Removed(tid) => {
             Err(Failure::usage(format!("object {oid} was removed by tid {}", tid.number())))
         }
-        Load::Absent => Err(Failure::usage(format!("there is no object {oid}"))),
+        Load::Absent => {
+            let tid = snapshot.tid().number();
+            Err(Failure::usage(format!("there is no object {oid} as of tid {tid}")))
+        }
     }
 }
 

@@ -70,7 +70,8 @@ fn keep_aside(
     end: u64,
 ) -> Result<()> {
     let temporary = format!("{name}.tmp-torn");
-    let failed = |error| Error::io("keep aside the torn end of", &log.path, error);
+    let failed =
+        |error| Error::io("copy aside, before it is cut, the torn end of", &log.path, error);
     let _ = directory.remove(&temporary);
     let copy = directory.open(&temporary, Access::CreateNew).map_err(failed)?;
     let mut window = Window::new(log, end);

@@ -240,7 +240,7 @@ impl<'a> Scan<'a> {
                 (wrong, (header.kind == FrameKind::Commit).then_some(header.tid))
             }
         };
-        let what = format!("{} bytes that were never durable: {}", end - at, wrong.0);
+        let what = format!("{} written bytes that nothing proves durable: {}", end - at, wrong.0);
         self.tally.find(Finding::new(FindingKind::Tail, at, what).of(None, tid));
         self.tally.report.unproven_bytes = end - at;
         Ok(())
