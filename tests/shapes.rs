@@ -203,10 +203,40 @@ enum AliasedKind {
     Big,
 }
 
-// Serde does not tell a field's name from its alias; the order of the fields is what bytes have.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only its shape is of interest")]
+struct Swapped {
+    kind: AliasedKind,
+    #[serde(alias = "amount")]
+    cents: i64,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only its shape is of interest")]
+struct From {
+    #[serde(alias = "source")]
+    from: i64,
+    to: i64,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only its shape is of interest")]
+struct To {
+    to: i64,
+    #[serde(alias = "source")]
+    from: i64,
+}
+
+// Serde does not tell a field's name from its alias, but their order. Without the names, fields
+// of one kind that changed places would be read one for the other.
 #[test]
-fn fields_and_variants_with_aliases_are_known_by_position() {
-    assert_eq!(shape::<Aliased>(), "(i64, enum AliasedKind {0, 1})");
+fn fields_and_variants_with_aliases_that_change_places_change_the_shape() {
+    assert_eq!(
+        shape::<Aliased>(),
+        "{\"0 of amount cents kind\": i64, 1: enum AliasedKind {\"0 of Little Small Big\", 1}}"
+    );
+    assert_ne!(shape::<Aliased>(), shape::<Swapped>());
+    assert_ne!(shape::<From>(), shape::<To>());
 }
 
 #[derive(Deserialize)]

@@ -239,17 +239,15 @@ impl Sketch {
                 Shape::Struct(Some(defined.name.into()), self.fields(parts, numbers))
             }
             Body::Enum { variants, .. } => {
-                // Serde lists the aliases of variants among their names, and does not say which
-                // are which: where there are any, only the numbers are certain.
-                let aliased = variants.iter().any(|variant| variant.absent);
-                let present = variants.iter().filter(|variant| !variant.absent).enumerate();
-                let variants = present.map(|(index, variant)| {
-                    let name = if aliased { index.to_string() } else { variant.name.to_owned() };
+                let names: Vec<&str> = variants.iter().map(|variant| variant.name).collect();
+                let present: Vec<_> = variants.iter().filter(|variant| !variant.absent).collect();
+                let names = told_names(&names, present.len());
+                let variants = names.into_iter().zip(present).map(|(name, variant)| {
                     let fields = match &variant.parts {
                         Some(parts) => self.fields(parts, numbers),
                         None => Fields::Positions(vec![Shape::Opaque]),
                     };
-                    (name.into(), fields)
+                    (name, fields)
                 });
                 Shape::Enum(Some(defined.name.into()), variants.collect())
             }
@@ -257,13 +255,30 @@ impl Sketch {
     }
 
     fn fields(&self, parts: &Parts, numbers: &mut HashMap<Definition, usize>) -> Fields {
-        let mut shapes = parts.nodes.iter().map(|&node| self.shape_of(node, numbers));
+        let shapes = parts.nodes.iter().map(|&node| self.shape_of(node, numbers));
         if parts.unit {
             Fields::Unit
-        } else if parts.names.len() == parts.nodes.len() && !parts.names.is_empty() {
-            Fields::Names(parts.names.iter().map(|&name| name.into()).zip(&mut shapes).collect())
+        } else if parts.names.len() >= parts.nodes.len() && !parts.nodes.is_empty() {
+            let names = told_names(parts.names, parts.nodes.len());
+            Fields::Names(names.into_iter().zip(shapes).collect())
         } else {
             Fields::Positions(shapes.collect())
         }
     }
+}
+
+/// The names of `count` fields or variants of which serde told `names`.
+///
+/// It lists aliases among the names, in the order of what they name, and does not say which are
+/// which. Where there are any, each goes by its number, and the first carries the whole list: two
+/// that change places change the list.
+fn told_names(names: &[&str], count: usize) -> Vec<Box<str>> {
+    if names.len() == count {
+        return names.iter().map(|&name| name.into()).collect();
+    }
+    let number = |index| match index {
+        0 => format!("0 of {}", names.join(" ")),
+        _ => index.to_string(),
+    };
+    (0..count).map(|index| number(index).into()).collect()
 }

@@ -134,6 +134,9 @@ impl Mark {
         if !tid_fits {
             return Err("the transaction of the frame is out of order".into());
         }
+        if header.next_oid.number() > Oid::MAX.number() + 1 {
+            return Err("the frame gives out oids beyond the last one".into());
+        }
         Ok(())
     }
 }
