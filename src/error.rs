@@ -13,7 +13,7 @@ mod object;
 pub use file::{AlreadyOpen, Corruption, Damage, InDoubt, IoFailure, NotADatabase};
 pub use object::{CodecFailure, Conflict, NotFound, SchemaMismatch};
 
-use crate::id::Oid;
+use crate::id::{GlobalId, Oid};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -94,6 +94,11 @@ pub enum Error {
     /// The file holds a part of a global transaction whose outcome is not known here.
     #[error(transparent)]
     InDoubt(Box<InDoubt>),
+
+    /// The transaction was to decide for others, after somebody who asked had been told that it
+    /// was given up.
+    #[error("the global transaction {0} was given up: somebody asked for it before it was decided")]
+    Refused(Box<GlobalId>),
 
     /// The database was closed.
     #[error("the database is closed")]

@@ -22,10 +22,11 @@ pub use jobs::{
     Policy, RunMode, Runner, RunnerBuilder,
 };
 pub use object::{
-    Connection, Database, Options, Persistent, Ref, Settings, View, codec, decode_as, shape,
+    Connection, Database, OnDoubt, Options, Persistent, Ref, Settings, View, codec, decode_as,
+    shape,
 };
-pub use storage::Durability;
 pub use storage::file::Reads;
+pub use storage::{Doubt, Durability, Fate, OpenDecision};
 pub use transaction::{
     Current, Outcome, Report, RetryPolicy, Savepoint, Status, Transaction, TransactionManager,
 };

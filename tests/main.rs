@@ -29,6 +29,7 @@ mod opening;
 mod retries;
 mod samples;
 mod savepoints;
+mod several;
 mod shapes;
 mod simulated_disk;
 mod storage_laws;

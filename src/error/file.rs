@@ -150,20 +150,30 @@ impl From<NotADatabase> for Error {
 
 /// A global transaction whose outcome this file alone does not tell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} holds the undecided part of the global transaction {gtid} at offset {offset}", path.display())]
+#[error(
+    "{} holds the undecided part of the global transaction {gtid} at offset {offset}: {why}",
+    path.display()
+)]
 #[non_exhaustive]
 pub struct InDoubt {
     /// The file.
     pub path: PathBuf,
     /// The transaction.
     pub gtid: GlobalId,
-    /// Where its part stands.
+    /// Where its part stands, in bytes.
     pub offset: u64,
+    /// Who must be asked, and why nobody could be.
+    pub why: Box<str>,
 }
 
 impl InDoubt {
-    /// `path` holds a part of `gtid` at `offset`, and no outcome.
-    pub fn new(path: impl Into<PathBuf>, gtid: GlobalId, offset: u64) -> InDoubt {
-        InDoubt { path: path.into(), gtid, offset }
+    /// `path` holds a part of `gtid` at `offset`, and no outcome, because of `why`.
+    pub fn new(
+        path: impl Into<PathBuf>,
+        gtid: GlobalId,
+        offset: u64,
+        why: impl Into<Box<str>>,
+    ) -> InDoubt {
+        InDoubt { path: path.into(), gtid, offset, why: why.into() }
     }
 }

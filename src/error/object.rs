@@ -7,7 +7,7 @@
 //! - Every message names the object where it is known.
 
 use super::Error;
-use crate::id::{Oid, Tid};
+use crate::id::{GlobalId, Oid, Tid};
 use std::fmt;
 
 /// Two transactions changed one object, or one changed what the other relied on.
@@ -22,8 +22,11 @@ pub struct Conflict {
     pub read: bool,
     /// The revision that the loser's work was based on.
     pub base: Tid,
-    /// The revision that it lost to.
+    /// The revision that it lost to; of a promised object, the newest one so far.
     pub current: Tid,
+    /// The transaction of several databases that the object is promised to, and that is not
+    /// settled, if that is what the loser met.
+    pub promised: Option<GlobalId>,
     /// The loser's note.
     pub mine: Box<str>,
     /// The winner's note, where known.
@@ -34,7 +37,7 @@ impl Conflict {
     /// A conflict over `oid`: based on `base`, it lost to `current`.
     pub fn new(oid: Oid, base: Tid, current: Tid) -> Conflict {
         let (mine, theirs) = Default::default();
-        Conflict { oid, type_name: None, read: false, base, current, mine, theirs }
+        Conflict { oid, type_name: None, read: false, base, current, promised: None, mine, theirs }
     }
 }
 
@@ -51,7 +54,11 @@ impl fmt::Display for Conflict {
         if let Some(name) = &self.type_name {
             write!(f, " of type {name}")?;
         }
-        write!(f, ": based on tid {}, lost to tid {}", self.base.number(), self.current.number())?;
+        write!(f, ": based on tid {}, ", self.base.number())?;
+        match self.promised {
+            Some(gtid) => write!(f, "promised to the undecided transaction {gtid}")?,
+            None => write!(f, "lost to tid {}", self.current.number())?,
+        }
         for (whose, note) in [("ours", &self.mine), ("theirs", &self.theirs)] {
             if !note.is_empty() {
                 write!(f, "; {whose}: {note:?}")?;

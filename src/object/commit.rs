@@ -1,4 +1,5 @@
-//! How the changes of a transaction become a batch, and the batch revisions: [`commit`].
+//! How the changes of a transaction become a batch, and the batch revisions: [`commit`]; or the
+//! promise of them: [`prepare`].
 //!
 //! The participant calls it with a write set that nobody adds to any more. Everything is encoded
 //! before the storage is asked, and outside every lock; where the storage names contenders, their
@@ -17,7 +18,9 @@ use super::writes::{Entry, State, Writes};
 use crate::error::{Conflict, Error, NotFound, Result};
 use crate::format::{self, Metadata, TypeId};
 use crate::id::{Oid, Tid};
-use crate::storage::{Batch, Contender, Durability, Load, Place, Receipt, Snapshot, Verdict};
+use crate::storage::{
+    Batch, Contender, Durability, Intent, Load, Place, Promise, Receipt, Snapshot, Verdict, Vote,
+};
 use crate::transaction::{Decision, Info, contain};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -38,7 +41,19 @@ pub(super) fn commit(
 ) -> Result<Option<Tid>> {
     let reached = Cell::new(Reached::Nothing);
     let committed = contain(format_args!("an object of a transaction"), || {
-        try_commit((core, &reached), writes, info, decision)
+        let assembled = Commit::assemble((core, &reached), writes, info, decision)?;
+        let Some((mut commit, batch)) = assembled else { return Ok(None) };
+        let (receipt, batch) = commit.ask(batch, |batch| {
+            Ok(match core.storage.commit(batch)? {
+                Verdict::Committed(receipt) => Ok(receipt),
+                Verdict::Conflicts(contenders) => Err(contenders),
+            })
+        })?;
+        let stored = !batch.is_empty() || batch.decision.is_some();
+        let tid = stored.then_some(receipt.tid);
+        reached.set(Reached::Committed(tid));
+        publish(core, commit.items, &batch, &receipt);
+        Ok(tid)
     });
     match (committed, reached.get()) {
         (Err(error), Reached::Committed(tid)) => {
@@ -63,42 +78,58 @@ enum Reached {
     Committed(Option<Tid>),
 }
 
-fn try_commit(
-    (core, reached): (&Core, &Cell<Reached>),
-    writes: Writes,
-    info: &Info,
-    decision: Option<&Decision>,
-) -> Result<Option<Tid>> {
-    let Some(snapshot) = writes.snapshot.clone() else { return Ok(None) };
-    let mut batch = Batch::default();
-    batch.durability = match (writes.transaction, writes.durability) {
-        (Some(this), Some((of, durability))) if of == this => durability,
-        _ => core.durability,
-    };
-    batch.metadata = metadata(info);
-    batch.decision = decision.map(decided);
-    let mut checks = writes.checks();
-    let (items, buffers, unknown) = Default::default();
-    let snapshot = &*snapshot;
-    let mut commit = Commit { core, info, reached, snapshot, items, buffers, unknown };
-    for (oid, entry) in writes.into_entries() {
-        commit.add(&mut batch, oid, entry)?;
+/// Promises `writes` to the transaction of `info`, which is decided elsewhere; `None` where there
+/// is nothing to promise.
+///
+/// # Errors
+/// As for [`commit`].
+pub(super) fn prepare(core: &Core, writes: Writes, info: &Info) -> Result<Option<Promised>> {
+    let reached = Cell::new(Reached::Nothing);
+    contain(format_args!("an object of a transaction"), || {
+        let assembled = Commit::assemble((core, &reached), writes, info, None)?;
+        let Some((mut commit, batch)) = assembled else { return Ok(None) };
+        let intent = intent(info);
+        let (promise, batch) = commit.ask(batch, |batch| {
+            Ok(match core.storage.prepare(batch, &intent)? {
+                Vote::Promised(promise) => Ok(promise),
+                Vote::Conflicts(contenders) => Err(contenders),
+            })
+        })?;
+        Ok(Some(Promised { items: commit.items, batch, promise }))
+    })
+}
+
+/// A write set that was promised.
+pub(super) struct Promised {
+    items: Vec<Item>,
+    batch: Arc<Batch>,
+    promise: Box<dyn Promise>,
+}
+
+impl Promised {
+    /// Commits it.
+    pub(super) fn finish(self, core: &Core) -> Result<Tid> {
+        let receipt = self.promise.finish()?;
+        publish(core, self.items, &self.batch, &receipt);
+        Ok(receipt.tid)
     }
-    commit.check_references()?;
-    // What is written is checked by its base, unless the change turned out to be none.
-    checks.retain(|&(oid, _)| commit.item(oid).is_none());
-    batch.reads = checks;
-    if batch.is_empty() && batch.reads.is_empty() && batch.decision.is_none() {
-        return Ok(None);
+
+    /// Takes the promise back.
+    pub(super) fn abort(self) -> Result<()> {
+        self.promise.abort()
     }
-    commit.run(Arc::new(batch))
+
+    /// Leaves it in doubt.
+    pub(super) fn park(self) {
+        self.promise.park();
+    }
 }
 
 struct Commit<'a> {
     core: &'a Core,
     info: &'a Info,
     reached: &'a Cell<Reached>,
-    snapshot: &'a dyn Snapshot,
+    snapshot: Arc<dyn Snapshot>,
     /// One for each write of the batch.
     items: Vec<Item>,
     buffers: Buffers,
@@ -124,7 +155,38 @@ struct Buffers {
     references: Vec<Oid>,
 }
 
-impl Commit<'_> {
+impl<'a> Commit<'a> {
+    /// Makes a batch of `writes`; `None` where there is nothing in it.
+    fn assemble(
+        (core, reached): (&'a Core, &'a Cell<Reached>),
+        writes: Writes,
+        info: &'a Info,
+        decision: Option<&Decision>,
+    ) -> Result<Option<(Commit<'a>, Arc<Batch>)>> {
+        let Some(snapshot) = writes.snapshot.clone() else { return Ok(None) };
+        let mut batch = Batch::default();
+        batch.durability = match (writes.transaction, writes.durability) {
+            (Some(this), Some((of, durability))) if of == this => durability,
+            _ => core.durability,
+        };
+        batch.metadata = metadata(info);
+        batch.decision = decision.map(decided);
+        let mut checks = writes.checks();
+        let (items, buffers, unknown) = Default::default();
+        let mut commit = Commit { core, info, reached, snapshot, items, buffers, unknown };
+        for (oid, entry) in writes.into_entries() {
+            commit.add(&mut batch, oid, entry)?;
+        }
+        commit.check_references()?;
+        // What is written is checked by its base, unless the change turned out to be none.
+        checks.retain(|&(oid, _)| commit.item(oid).is_none());
+        batch.reads = checks;
+        if batch.is_empty() && batch.reads.is_empty() && batch.decision.is_none() {
+            return Ok(None);
+        }
+        Ok(Some((commit, Arc::new(batch))))
+    }
+
     /// Adds a changed object to the batch, if the change is one.
     fn add(&mut self, batch: &mut Batch, oid: Oid, entry: Entry) -> Result<()> {
         let Entry { kind, base, pinned, blank: original, state } = entry;
@@ -198,13 +260,17 @@ impl Commit<'_> {
     }
 
     /// Asks the storage until it takes the batch, or one of its objects cannot be merged.
-    fn run(mut self, mut batch: Arc<Batch>) -> Result<Option<Tid>> {
+    fn ask<T>(
+        &mut self,
+        mut batch: Arc<Batch>,
+        ask: impl Fn(&Arc<Batch>) -> Result<Result<T, Vec<Contender>>>,
+    ) -> Result<(T, Arc<Batch>)> {
         let mut lost = None;
         for _ in 0..ROUNDS {
             self.reached.set(Reached::Storage);
-            let contenders = match self.core.storage.commit(&batch)? {
-                Verdict::Committed(receipt) => return Ok(self.committed(&batch, &receipt)),
-                Verdict::Conflicts(contenders) => contenders,
+            let contenders = match ask(&batch)? {
+                Ok(answer) => return Ok((answer, batch)),
+                Err(contenders) => contenders,
             };
             self.reached.set(Reached::Nothing);
             for contender in contenders {
@@ -220,7 +286,8 @@ impl Commit<'_> {
         let oid = contender.oid;
         let index = self.item(oid).filter(|_| !contender.read);
         let conflict = self.conflict(&contender, index);
-        let Some(index) = index else { return Err(conflict.into()) };
+        let mergeable = index.filter(|_| contender.promised.is_none());
+        let Some(index) = mergeable else { return Err(conflict.into()) };
         let (Some(mine), Some(revision)) = (&self.items[index].object, &contender.revision) else {
             return Err(conflict.into());
         };
@@ -248,6 +315,7 @@ impl Commit<'_> {
     fn conflict(&self, contender: &Contender, index: Option<usize>) -> Conflict {
         let mut conflict = Conflict::new(contender.oid, contender.base, contender.current);
         conflict.read = contender.read;
+        conflict.promised = contender.promised;
         conflict.mine = self.info.note.as_str().into();
         conflict.theirs = contender.note.as_str().into();
         let stored = || {
@@ -260,22 +328,15 @@ impl Commit<'_> {
         };
         conflict
     }
+}
 
-    /// Puts what was stored where readers look first.
-    fn committed(self, batch: &Batch, receipt: &Receipt) -> Option<Tid> {
-        let stored = !batch.is_empty() || batch.decision.is_some();
-        let tid = stored.then_some(receipt.tid);
-        self.reached.set(Reached::Committed(tid));
-        for ((item, write), &place) in
-            self.items.into_iter().zip(batch.writes()).zip(&receipt.places)
-        {
-            let (Some(object), Some(content)) = (item.object, write.content) else { continue };
-            let length = u32::try_from(content.data.len()).unwrap_or(u32::MAX);
-            let (newest, pinned) = (receipt.tid, item.pinned);
-            let cached = Cached { place, tid: newest, pinned, length, object };
-            self.core.cache.insert(item.oid, cached);
-        }
-        tid
+/// Puts what was stored where readers look first.
+fn publish(core: &Core, items: Vec<Item>, batch: &Batch, receipt: &Receipt) {
+    for ((item, write), &place) in items.into_iter().zip(batch.writes()).zip(&receipt.places) {
+        let (Some(object), Some(content)) = (item.object, write.content) else { continue };
+        let length = u32::try_from(content.data.len()).unwrap_or(u32::MAX);
+        let (tid, pinned) = (receipt.tid, item.pinned);
+        core.cache.insert(item.oid, Cached { place, tid, pinned, length, object });
     }
 }
 
@@ -289,4 +350,13 @@ fn decided(decision: &Decision) -> format::Decision {
         database: participant.database,
     });
     format::Decision { gtid: decision.gtid, participants: participants.collect() }
+}
+
+fn intent(info: &Info) -> Intent {
+    let coordinator = info.coordinator.as_ref().map(|coordinator| format::Coordinator {
+        database: coordinator.database,
+        last_tid: coordinator.last_tid,
+        path: coordinator.path.clone(),
+    });
+    Intent { gtid: info.id, coordinator }
 }

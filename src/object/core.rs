@@ -10,6 +10,8 @@ use super::attached::Attachment;
 use super::cache::Cache;
 use super::codec::RoundTrips;
 use super::database::Settings;
+use super::doubts::Search;
+use super::endings::Endings;
 use super::registry::Registered;
 use super::types::Types;
 use crate::storage::{Durability, Storage};
@@ -29,12 +31,15 @@ pub(super) struct Core {
     /// What commits wait for that say nothing else.
     pub durability: Durability,
     pub attachment: Attachment,
+    pub endings: Endings,
+    /// Where those are looked for who decide what is in doubt here.
+    pub search: Search,
     /// Its entry among the databases that are open in this process, until it closes.
     pub registered: Mutex<Option<Registered>>,
 }
 
 impl Core {
-    pub fn new(storage: Arc<dyn Storage>, settings: &Settings) -> Core {
+    pub fn new(storage: Arc<dyn Storage>, settings: &Settings, search: Search) -> Core {
         Core {
             storage,
             tag: next_tag(),
@@ -43,6 +48,8 @@ impl Core {
             round_trips: RoundTrips::default(),
             durability: settings.durability,
             attachment: Attachment::default(),
+            endings: Endings::default(),
+            search,
             registered: Mutex::new(None),
         }
     }

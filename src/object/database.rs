@@ -9,7 +9,9 @@
 
 use super::connection::Connection;
 use super::core::Core;
+use super::doubts::Search;
 use super::reference::Ref;
+use super::registry;
 use super::turn::Turn;
 use super::view::View;
 use crate::error::{Error, Result};
@@ -67,7 +69,17 @@ impl Database {
 
     /// The database that this storage keeps. A storage is for one `Database` and its clones.
     pub fn with_storage(storage: Arc<dyn Storage>, settings: &Settings) -> Database {
-        Database { core: Arc::new(Core::new(storage, settings)) }
+        Database::searching(storage, settings, Search::default())
+    }
+
+    pub(super) fn searching(
+        storage: Arc<dyn Storage>,
+        settings: &Settings,
+        search: Search,
+    ) -> Database {
+        let core = Arc::new(Core::new(storage, settings, search));
+        registry::announce(&core);
+        Database { core }
     }
 
     /// A connection that takes part in the transactions of `manager`.
@@ -101,6 +113,7 @@ impl Database {
     /// # Errors
     /// Those of [`sync`](Database::sync). A second call does nothing.
     pub fn close(&self) -> Result<()> {
+        self.core.end_decisions_now();
         let closed = self.core.storage.close();
         self.core.registered.lock().take();
         closed

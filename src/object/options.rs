@@ -8,8 +8,9 @@
 //!   where the file is.
 
 use super::database::{Database, Settings};
+use super::doubts::{OnDoubt, RESOLVING, Search};
 use super::registry::Registered;
-use crate::error::{Error, NotADatabase, Result};
+use crate::error::{Error, InDoubt, NotADatabase, Result};
 use crate::file::{Directory, DiskDirectory};
 use crate::storage::file::{FileOptions, Mode, Reads};
 use crate::storage::{Durability, FileStorage};
@@ -34,6 +35,8 @@ pub struct Options {
     settings: Settings,
     file: FileOptions,
     directory: Option<Arc<dyn Directory>>,
+    on_doubt: OnDoubt,
+    coordinators: Vec<PathBuf>,
 }
 
 impl Options {
@@ -81,6 +84,20 @@ impl Options {
         self
     }
 
+    /// What is done with a file that holds a part of a transaction of several databases whose
+    /// outcome cannot be found out.
+    pub fn in_doubt(mut self, on_doubt: OnDoubt) -> Options {
+        self.on_doubt = on_doubt;
+        self
+    }
+
+    /// Where the database may be now that decides what is in doubt in this one, should it have
+    /// been moved. May be said more than once.
+    pub fn coordinator(mut self, path: impl Into<PathBuf>) -> Options {
+        self.coordinators.push(path.into());
+        self
+    }
+
     /// Where the files are; the path given to [`open`](Options::open) is then a name in it.
     pub fn directory(mut self, directory: Arc<dyn Directory>) -> Options {
         self.directory = Some(directory);
@@ -90,21 +107,43 @@ impl Options {
     /// Opens the database at `path`, or creates it, recovering what a crash left.
     ///
     /// When this returns, a new database survives a power loss. Its directory must exist; a file
-    /// that is there and empty is no database, and is not made one.
+    /// that is there and empty is no database, and is not made one. A file that holds a part of a
+    /// transaction of several databases is settled first: the database that decided it is asked,
+    /// and for that opened for a moment where it is not.
     ///
     /// # Errors
     /// [`Error::Locked`] where another handle writes it; [`Error::AlreadyOpen`] where a copy of it
     /// is open in this process; [`Error::NotADatabase`]; [`Error::Damaged`], with the file left as
-    /// it was; [`Error::InDoubt`]; [`Error::Corrupt`]; [`Error::Io`].
+    /// it was; [`Error::InDoubt`], naming who must be asked; [`Error::Corrupt`]; [`Error::Io`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+        let on_disk = self.directory.is_none();
         let (directory, name) = match self.directory {
             Some(directory) => (directory, name_of(path.as_ref())?),
             None => resolve(path.as_ref())?,
         };
-        let on_disk = directory.path(&name);
-        let storage = FileStorage::open(directory, &name, self.file)?;
-        let registered = Registered::enter(&storage, on_disk)?;
-        let database = Database::with_storage(Arc::new(storage), &self.settings);
+        let path = directory.path(&name);
+        let file = FileOptions { hold_in_doubt: true, ..self.file };
+        let storage = match FileStorage::open(directory.clone(), &name, file) {
+            Err(Error::Locked(_)) => {
+                // Perhaps by somebody in this process who asks it what was decided.
+                drop(RESOLVING.lock());
+                FileStorage::open(directory.clone(), &name, file)?
+            }
+            opened => opened?,
+        };
+        let search = Search { directory: Some(directory), on_disk, given: self.coordinators };
+        if self.file.mode != Mode::ReadOnly {
+            let open = search.resolve(&storage)?;
+            if let Some((doubt, why)) = open.into_iter().next() {
+                tracing::warn!(gtid = %doubt.gtid, path = %path.display(), why, "in doubt");
+                if self.on_doubt == OnDoubt::Refuse {
+                    let refusal = InDoubt::new(path, doubt.gtid, doubt.offset, why);
+                    return Err(Error::InDoubt(Box::new(refusal)));
+                }
+            }
+        }
+        let registered = Registered::enter(&storage, path)?;
+        let database = Database::searching(Arc::new(storage), &self.settings, search);
         *database.core.registered.lock() = Some(registered);
         Ok(database)
     }
@@ -126,7 +165,7 @@ impl Database {
 }
 
 /// The directory and the name of the file that `path` leads to.
-fn resolve(path: &Path) -> Result<(Arc<dyn Directory>, String)> {
+pub(super) fn resolve(path: &Path) -> Result<(Arc<dyn Directory>, String)> {
     let path = match path.canonicalize() {
         Ok(path) => path,
         Err(error) if error.kind() == ErrorKind::NotFound => new_path(path)?,

@@ -6,12 +6,13 @@
 //! # Invariants
 //! - However the transaction ends, and however this handle goes, none of the changes is left.
 
-use super::commit::commit;
+use super::commit::{Promised, commit, prepare};
 use super::core::Core;
 use super::writes::{Shared, Writes};
 use crate::error::{Error, Result};
-use crate::id::{DatabaseId, Tid};
-use crate::transaction::{DataManager, Decision, Info, ManagerId, Prepared, Saved};
+use crate::format;
+use crate::id::{DatabaseId, GlobalId, Tid};
+use crate::transaction::{Coordinator, DataManager, Decision, Info, ManagerId, Prepared, Saved};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,14 +20,23 @@ use std::time::Duration;
 /// waits for a disk that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a transaction lost to.
+#[derive(Clone, Copy)]
+enum Winner {
+    /// One that is committed, if perhaps not published.
+    Committed(Tid),
+    /// One to which the object is promised.
+    Promised(GlobalId),
+}
+
 /// A connection, as its transaction sees it.
 pub(super) struct Participant {
     core: Arc<Core>,
     writes: Arc<Shared>,
     id: ManagerId,
     transaction: u64,
-    /// The transaction that this one lost to.
-    lost_to: Option<Tid>,
+    /// What this transaction lost to.
+    lost_to: Option<Winner>,
 }
 
 impl Participant {
@@ -45,6 +55,15 @@ impl Participant {
         Ok(self.writes.leave(self.transaction))
     }
 
+    /// Remembers whom it lost to.
+    fn note_loss<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(Error::Conflict(conflict)) = &result {
+            let committed = Winner::Committed(conflict.current);
+            self.lost_to = Some(conflict.promised.map_or(committed, Winner::Promised));
+        }
+        result
+    }
+
     fn settled(&self) -> Result<()> {
         let in_hand = self.writes.of(self.transaction).and_then(|writes| writes.in_hand());
         in_hand.map_or(Ok(()), |oid| Err(Error::Busy { oid }))
@@ -61,25 +80,34 @@ impl DataManager for Participant {
     }
 
     fn decides(&self) -> Option<DatabaseId> {
+        // One that forgets when the process ends would leave the others in doubt for ever.
+        Some(self.core.storage.coordinator()?.database)
+    }
+
+    fn database(&self) -> Option<DatabaseId> {
         Some(self.core.storage.id())
     }
 
-    fn prepare(&mut self, _: &Info) -> Result<Box<dyn Prepared>> {
-        let id = self.core.storage.id();
-        let what = format!(
-            "database {id} cannot be changed in one transaction with another database, which \
-             would decide for both"
-        );
-        Err(Error::Unsupported(what.into()))
+    fn coordinator(&self) -> Option<Coordinator> {
+        let format::Coordinator { database, last_tid, path } = self.core.storage.coordinator()?;
+        Some(Coordinator::new(database, last_tid, path))
+    }
+
+    fn prepare(&mut self, info: &Info) -> Result<Box<dyn Prepared>> {
+        let writes = self.take()?;
+        let promised = prepare(&self.core, writes, info);
+        let promised = self.note_loss(promised)?;
+        Ok(Box::new(PreparedWrites { core: self.core.clone(), info: info.clone(), promised }))
     }
 
     fn commit_alone(&mut self, info: &Info, decision: Option<&Decision>) -> Result<Option<Tid>> {
         let writes = self.take()?;
         let committed = commit(&self.core, writes, info, decision);
-        if let Err(Error::Conflict(conflict)) = &committed {
-            self.lost_to = Some(conflict.current);
-        }
-        committed
+        self.note_loss(committed)
+    }
+
+    fn all_finished(&mut self, decision: &Decision) {
+        self.core.end_when_durable(decision);
     }
 
     fn abort(&mut self) -> Result<()> {
@@ -98,7 +126,11 @@ impl DataManager for Participant {
         // Whoever begins before the winner is visible meets the same conflict again.
         let (core, winner) = (self.core.clone(), self.lost_to?);
         Some(Box::new(move || {
-            if let Err(error) = core.storage.wait_published(winner, PATIENCE) {
+            let waited = match winner {
+                Winner::Committed(tid) => core.storage.wait_published(tid, PATIENCE),
+                Winner::Promised(gtid) => core.storage.wait_settled(gtid, PATIENCE),
+            };
+            if let Err(error) = waited {
                 tracing::debug!(%error, "the transaction that was lost to never appears");
             }
         }))
@@ -108,6 +140,44 @@ impl DataManager for Participant {
 impl Drop for Participant {
     fn drop(&mut self) {
         drop(self.writes.leave(self.transaction));
+    }
+}
+
+/// The changes, promised to a transaction that is decided elsewhere.
+struct PreparedWrites {
+    core: Arc<Core>,
+    info: Info,
+    /// Gone when it was kept, taken back or parked; or where there was nothing to promise.
+    promised: Option<Promised>,
+}
+
+impl Prepared for PreparedWrites {
+    fn finish(mut self: Box<Self>) -> Result<Option<Tid>> {
+        let promised = self.promised.take();
+        promised.map(|promised| promised.finish(&self.core)).transpose()
+    }
+
+    fn abort(mut self: Box<Self>) -> Result<()> {
+        self.promised.take().map_or(Ok(()), Promised::abort)
+    }
+
+    fn park(mut self: Box<Self>) {
+        self.promised.take().into_iter().for_each(Promised::park);
+    }
+
+    fn recovers(&self) -> bool {
+        self.info.coordinator.is_some() && self.core.storage.coordinator().is_some()
+    }
+}
+
+impl Drop for PreparedWrites {
+    fn drop(&mut self) {
+        let Some(promised) = self.promised.take() else { return };
+        if self.info.decision_begun() {
+            promised.park();
+        } else if let Err(error) = promised.abort() {
+            tracing::warn!(transaction = %self.info.id, %error, "dropped, and left in doubt");
+        }
     }
 }
 

@@ -4,11 +4,30 @@
 //! process could be mixed up without anybody noticing. The same file may be open more than once:
 //! the lock sees to it that only one handle writes.
 
+use super::core::Core;
 use crate::error::{AlreadyOpen, Error, Result};
 use crate::id::DatabaseId;
 use crate::storage::{FileStorage, Storage};
 use parking_lot::Mutex;
 use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+static LIVING: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
+
+/// Lets others find the database of `core`.
+pub(super) fn announce(core: &Arc<Core>) {
+    let mut living = LIVING.lock();
+    living.retain(|core| core.strong_count() > 0);
+    living.push(Arc::downgrade(core));
+}
+
+/// The database of this id, where it is open for writing in this process.
+pub(super) fn living(id: DatabaseId) -> Option<Arc<Core>> {
+    let all: Vec<_> = LIVING.lock().iter().filter_map(Weak::upgrade).collect();
+    // Outside the lock: the last handle of a database may be dropped here.
+    all.into_iter()
+        .find(|core| core.storage.id() == id && core.storage.check_writable("decide").is_ok())
+}
 
 static OPEN: Mutex<Vec<(DatabaseId, PathBuf)>> = Mutex::new(Vec::new());
 

@@ -9,14 +9,15 @@
 //! - The revisions of an object stand in the order of their tids.
 
 use super::{
-    Batch, Change, Contender, Load, Place, Receipt, Revision, Snapshot, Storage, StoredTransaction,
-    Transactions, TypeTable, Verdict, Write,
+    Batch, Change, Contender, Doubt, DurableMark, Fate, Intent, Load, OpenDecision, Place, Promise,
+    Receipt, Revision, Snapshot, Storage, StoredTransaction, Transactions, TypeTable, Verdict,
+    Vote, Write,
 };
 use crate::error::{Error, Result};
 use crate::format::{TypeDef, TypeId};
-use crate::id::{DatabaseId, Oid, Tid};
+use crate::id::{DatabaseId, GlobalId, Oid, Tid};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -42,7 +43,9 @@ pub struct MemoryStorage {
 struct Shared {
     types: TypeTable,
     state: Mutex<State>,
-    published: Condvar,
+    /// Signalled whenever something was published or settled.
+    moved: Condvar,
+    durable: DurableMark,
 }
 
 #[derive(Debug)]
@@ -50,8 +53,20 @@ struct State {
     transactions: BTreeMap<Tid, Arc<Batch>>,
     /// Where the revisions of each object are: which write of which transaction, oldest first.
     objects: BTreeMap<Oid, Vec<(Tid, usize)>>,
+    /// What is promised to transactions that are decided elsewhere.
+    promised: BTreeMap<GlobalId, (Intent, Arc<Batch>)>,
+    /// Transactions decided here, those of them that may be asked for, and those given up.
+    decided: BTreeMap<GlobalId, Tid>,
+    open: BTreeSet<GlobalId>,
+    refused: BTreeSet<GlobalId>,
     next_oid: u64,
     closed: bool,
+}
+
+#[derive(Debug)]
+struct MemoryPromise {
+    shared: Arc<Shared>,
+    gtid: GlobalId,
 }
 
 #[derive(Debug)]
@@ -71,11 +86,15 @@ impl MemoryStorage {
         let state = State {
             transactions: BTreeMap::new(),
             objects: BTreeMap::new(),
+            promised: BTreeMap::new(),
+            decided: BTreeMap::new(),
+            open: BTreeSet::new(),
+            refused: BTreeSet::new(),
             next_oid: Oid::ROOT.number() + 1,
             closed: false,
         };
-        let (types, published) = (TypeTable::default(), Condvar::new());
-        let shared = Arc::new(Shared { types, state: Mutex::new(state), published });
+        let (types, moved, durable) = Default::default();
+        let shared = Arc::new(Shared { types, state: Mutex::new(state), moved, durable });
         Ok(MemoryStorage { id, shared })
     }
 
@@ -147,29 +166,87 @@ impl Storage for MemoryStorage {
         if !contenders.is_empty() {
             return Ok(Verdict::Conflicts(contenders));
         }
-        if batch.is_empty() && batch.decision.is_none() {
-            return Ok(Verdict::Committed(Receipt { tid: state.last_tid(), places: Vec::new() }));
+        let gtid = batch.decision.as_ref().map(|decision| decision.gtid);
+        if let Some(gtid) = gtid.filter(|gtid| state.refused.contains(gtid)) {
+            return Err(Error::Refused(Box::new(gtid)));
         }
-        let tid = state.last_tid().next(SystemTime::now());
-        let tid = tid.ok_or_else(|| Error::Exhausted("no tid is left".into()))?;
-        state.publish(tid, batch);
-        self.shared.published.notify_all();
-        Ok(Verdict::Committed(Receipt { tid, places: vec![place(tid); batch.len()] }))
+        let receipt = self.shared.publish(&mut state, batch)?;
+        if let Some(gtid) = gtid {
+            state.decided.insert(gtid, receipt.tid);
+            state.open.insert(gtid);
+        }
+        Ok(Verdict::Committed(receipt))
+    }
+
+    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote> {
+        batch.check()?;
+        self.check_types(batch)?;
+        let mut state = self.open()?;
+        let contenders = state.contenders(batch);
+        if !contenders.is_empty() {
+            return Ok(Vote::Conflicts(contenders));
+        }
+        let gtid = intent.gtid;
+        if state.promised.insert(gtid, (intent.clone(), batch.clone())).is_some() {
+            let what = format!("something is promised to the transaction {gtid} already");
+            return Err(Error::InvalidArgument(what.into()));
+        }
+        Ok(Vote::Promised(Box::new(MemoryPromise { shared: self.shared.clone(), gtid })))
+    }
+
+    fn in_doubt(&self) -> Result<Vec<Doubt>> {
+        let state = self.open()?;
+        let doubts = state.promised.iter().map(|(&gtid, (intent, batch))| Doubt {
+            gtid,
+            coordinator: intent.coordinator.clone(),
+            note: batch.metadata.note.clone(),
+            offset: 0,
+        });
+        Ok(doubts.collect())
+    }
+
+    fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()> {
+        self.shared.settle(gtid, committed).map(drop)
+    }
+
+    fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool> {
+        self.shared.wait(bound, |state| !state.promised.contains_key(&gtid))
+    }
+
+    fn decision(&self, gtid: GlobalId, since: Tid) -> Result<Fate> {
+        let mut state = self.open()?;
+        if since != Tid::ZERO && !state.transactions.contains_key(&since) {
+            return Ok(Fate::Unknown);
+        }
+        if let Some(&tid) = state.decided.get(&gtid) {
+            return Ok(Fate::Committed(tid));
+        }
+        state.refused.insert(gtid);
+        Ok(Fate::Aborted)
+    }
+
+    fn open_decisions(&self) -> Result<Vec<OpenDecision>> {
+        let state = self.open()?;
+        let open = state.open.iter().map(|&gtid| {
+            let tid = state.decided[&gtid];
+            let decision = state.transactions[&tid].decision.clone();
+            let participants = decision.map(|decision| decision.participants).unwrap_or_default();
+            OpenDecision { gtid, tid, participants }
+        });
+        Ok(open.collect())
+    }
+
+    fn end_decision(&self, gtid: GlobalId) -> Result<()> {
+        self.open()?.open.remove(&gtid);
+        Ok(())
+    }
+
+    fn durable_mark(&self) -> DurableMark {
+        self.shared.durable.clone()
     }
 
     fn wait_published(&self, tid: Tid, bound: Duration) -> Result<bool> {
-        let mut state = self.open()?;
-        let until = Instant::now().checked_add(bound);
-        while state.last_tid() < tid && !state.closed {
-            match until {
-                Some(until) if self.shared.published.wait_until(&mut state, until).timed_out() => {
-                    break;
-                }
-                Some(_) => (),
-                None => self.shared.published.wait(&mut state),
-            }
-        }
-        if state.closed { Err(Error::Closed) } else { Ok(state.last_tid() >= tid) }
+        self.shared.wait(bound, |state| state.last_tid() >= tid)
     }
 
     fn sync(&self) -> Result<()> {
@@ -208,9 +285,65 @@ impl Storage for MemoryStorage {
 
     fn close(&self) -> Result<()> {
         self.shared.state.lock().closed = true;
-        self.shared.published.notify_all();
+        self.shared.moved.notify_all();
         Ok(())
     }
+}
+
+impl Shared {
+    /// Waits until `done`, or `bound` has passed; whether it is.
+    fn wait(&self, bound: Duration, done: impl Fn(&State) -> bool) -> Result<bool> {
+        let until = Instant::now().checked_add(bound);
+        let mut state = self.state.lock();
+        while !state.closed && !done(&state) {
+            match until {
+                Some(until) if self.moved.wait_until(&mut state, until).timed_out() => break,
+                Some(_) => (),
+                None => self.moved.wait(&mut state),
+            }
+        }
+        if state.closed { Err(Error::Closed) } else { Ok(done(&state)) }
+    }
+
+    fn publish(&self, state: &mut State, batch: &Arc<Batch>) -> Result<Receipt> {
+        if batch.is_empty() && batch.decision.is_none() {
+            return Ok(Receipt { tid: state.last_tid(), places: Vec::new() });
+        }
+        let tid = state.last_tid().next(SystemTime::now());
+        let tid = tid.ok_or_else(|| Error::Exhausted("no tid is left".into()))?;
+        state.publish(tid, batch);
+        // It is as durable as it will ever be.
+        self.durable.raise(tid);
+        self.moved.notify_all();
+        Ok(Receipt { tid, places: vec![place(tid); batch.len()] })
+    }
+
+    /// Keeps the promise of `gtid`, or takes it back; what was committed.
+    fn settle(&self, gtid: GlobalId, committed: bool) -> Result<Option<Receipt>> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(Error::Closed);
+        }
+        let batch = state.promised.get(&gtid).map(|(_, batch)| batch.clone());
+        let batch = batch.filter(|_| committed);
+        let receipt = batch.map(|batch| self.publish(&mut state, &batch)).transpose()?;
+        state.promised.remove(&gtid);
+        self.moved.notify_all();
+        Ok(receipt)
+    }
+}
+
+impl Promise for MemoryPromise {
+    fn finish(self: Box<Self>) -> Result<Receipt> {
+        let receipt = self.shared.settle(self.gtid, true)?;
+        receipt.ok_or_else(|| Error::other("somebody else settled the promise"))
+    }
+
+    fn abort(self: Box<Self>) -> Result<()> {
+        self.shared.settle(self.gtid, false).map(drop)
+    }
+
+    fn park(self: Box<Self>) {}
 }
 
 impl State {
@@ -244,12 +377,23 @@ impl State {
         let newest = self.newest(oid, Tid::MAX);
         let current = newest.map_or(Tid::ZERO, |(tid, _)| tid);
         if current == base {
-            return None;
+            let promised = Some(self.promised_to(oid, read)?);
+            let (revision, note) = Default::default();
+            return Some(Contender { oid, read, base, current, revision, note, promised });
         }
         let revision = newest.and_then(|at| revision(at.0, &self.write(at)));
         let winner = self.transactions.get(&current);
         let note = winner.map(|batch| batch.metadata.note.clone()).unwrap_or_default();
-        Some(Contender { oid, read, base, current, revision, note })
+        Some(Contender { oid, read, base, current, revision, note, promised: None })
+    }
+
+    /// The transaction that keeps others from reading, or writing, `oid`.
+    fn promised_to(&self, oid: Oid, read: bool) -> Option<GlobalId> {
+        let holds = |batch: &Batch| {
+            batch.writes().any(|write| write.oid == oid)
+                || !read && batch.reads.iter().any(|&(checked, _)| checked == oid)
+        };
+        self.promised.iter().find(|(_, (_, batch))| holds(batch)).map(|(&gtid, _)| gtid)
     }
 
     fn publish(&mut self, tid: Tid, batch: &Arc<Batch>) {

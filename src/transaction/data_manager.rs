@@ -19,7 +19,8 @@
 use crate::error::{Error, Result};
 use crate::id::{DatabaseId, GlobalId, Tid};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A participant in transactions.
 ///
@@ -36,6 +37,18 @@ pub trait DataManager: Send {
     /// transaction that others take part in, and remember it. The smallest id decides; where no
     /// manager decides, the last in the order does.
     fn decides(&self) -> Option<DatabaseId> {
+        None
+    }
+
+    /// The database it commits into, of which one transaction has one manager at most.
+    fn database(&self) -> Option<DatabaseId> {
+        self.decides()
+    }
+
+    /// Where the others will find the decision, should they have to ask for it after a crash.
+    ///
+    /// Asked of the decider, before the others prepare; they are told by [`Info::coordinator`].
+    fn coordinator(&self) -> Option<Coordinator> {
         None
     }
 
@@ -65,6 +78,14 @@ pub trait DataManager: Send {
     fn commit_alone(&mut self, info: &Info, decision: Option<&Decision>) -> Result<Option<Tid>> {
         let _ = decision;
         self.prepare(info)?.finish()
+    }
+
+    /// Every participant of the decision that this manager made has finished: it need not be
+    /// remembered any longer than until that is durable everywhere.
+    ///
+    /// Called once, after the last of them finished, and only if all did.
+    fn all_finished(&mut self, decision: &Decision) {
+        let _ = decision;
     }
 
     /// Forgets every change since joining. Called when the transaction aborts or fails, or is
@@ -150,12 +171,57 @@ pub struct Info {
     pub note: String,
     /// What else the application wants to keep with it.
     pub extension: BTreeMap<String, Vec<u8>>,
+    /// Told to those who prepare: who decides, if that is a database that remembers.
+    pub coordinator: Option<Coordinator>,
+    begun: Begun,
 }
+
+/// Whether the decision of a transaction has begun.
+#[derive(Debug, Clone, Default)]
+struct Begun(Arc<AtomicBool>);
 
 impl Info {
     /// The info of the transaction `id`, of which nothing is said yet.
     pub fn new(id: GlobalId) -> Info {
-        Info { id, user: String::new(), note: String::new(), extension: BTreeMap::new() }
+        let (user, note, extension, coordinator, begun) = Default::default();
+        Info { id, user, note, extension, coordinator, begun }
+    }
+
+    /// Whether the decision may have been made already, also asked of a clone that was taken
+    /// before: what was prepared then is parked, and no more aborted, where nothing else is known.
+    pub fn decision_begun(&self) -> bool {
+        self.begun.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn begin_decision(&self) {
+        self.begun.0.store(true, Ordering::Release);
+    }
+}
+
+impl PartialEq for Begun {
+    fn eq(&self, other: &Begun) -> bool {
+        self.0.load(Ordering::Acquire) == other.0.load(Ordering::Acquire)
+    }
+}
+
+impl Eq for Begun {}
+
+/// The database that decides a transaction, as its participants are told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Coordinator {
+    /// Its id.
+    pub database: DatabaseId,
+    /// Its last durable transaction: a file of this id that is older cannot know the decision.
+    pub last_tid: Tid,
+    /// Where it is, as a hint; empty where that cannot be said.
+    pub path: String,
+}
+
+impl Coordinator {
+    /// The database of this id, which is durable up to `last_tid` and stands at `path`.
+    pub fn new(database: DatabaseId, last_tid: Tid, path: impl Into<String>) -> Coordinator {
+        Coordinator { database, last_tid, path: path.into() }
     }
 }
 

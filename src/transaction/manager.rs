@@ -11,6 +11,7 @@
 use super::contain::contain;
 use super::current::Current;
 use super::data_manager::DataManager;
+use super::gate::Glimpse;
 use super::guard::Transaction;
 use super::outcome::Status;
 use super::state::State;
@@ -90,10 +91,13 @@ impl TransactionManager {
     /// Begins a transaction. It lasts until its guard commits it, aborts it or is dropped.
     ///
     /// # Errors
-    /// [`Error::AlreadyInTransaction`] while there is one.
+    /// [`Error::AlreadyInTransaction`] while there is one. With several connections,
+    /// [`Error::Unsupported`] from within a phase of a transaction of several databases, which the
+    /// connections must not see the half of; others wait until it is over.
     pub fn begin(&self) -> Result<Transaction> {
         let id = GlobalId::random()
             .map_err(|error| Error::io("draw random numbers from", "the system", error))?;
+        let _glimpse = if self.has_several_listeners()? { Some(Glimpse::take()?) } else { None };
         let state = {
             let mut slot = self.shared.slot.lock();
             if slot.current.is_some() {
@@ -108,6 +112,16 @@ impl TransactionManager {
         let transaction = Transaction { current: Current { manager: self.clone(), state } };
         self.tell("new transaction", |listener| listener.new_transaction(&transaction));
         Ok(transaction)
+    }
+
+    /// Whether several connections are to see one state; checked while none sees any.
+    fn has_several_listeners(&self) -> Result<bool> {
+        let slot = self.shared.slot.lock();
+        if slot.current.is_some() {
+            return Err(Error::AlreadyInTransaction("begin"));
+        }
+        let living = slot.synchronizers.iter().filter(|listener| listener.strong_count() > 0);
+        Ok(living.count() > 1)
     }
 
     /// The current transaction.

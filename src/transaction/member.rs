@@ -19,6 +19,7 @@ pub(super) struct Seat {
     pub(super) id: ManagerId,
     pub(super) name: Arc<str>,
     pub(super) decides: Option<DatabaseId>,
+    pub(super) database: Option<DatabaseId>,
 }
 
 impl Seat {
@@ -29,7 +30,7 @@ impl Seat {
                 return Err(Error::AlreadyJoined((*self.name).into()));
             }
             // Two commits into one database, each waiting for the other to end.
-            if let Some(database) = self.decides.filter(|_| other.decides == self.decides) {
+            if let Some(database) = self.database.filter(|_| other.database == self.database) {
                 let (new, old) = (&self.name, &other.name);
                 let what = format!(
                     "the data manager {new} cannot join this transaction: {old} has joined it \
@@ -53,7 +54,8 @@ impl Member {
     pub(super) fn new(manager: Box<dyn DataManager>) -> Result<Member> {
         let seat = contain(format_args!("a data manager, asked for its name,"), || {
             let name = manager.sort_key().into();
-            Ok(Seat { id: manager.identity(), name, decides: manager.decides() })
+            let (decides, database) = (manager.decides(), manager.database());
+            Ok(Seat { id: manager.identity(), name, decides, database })
         })?;
         Ok(Member { seat, manager })
     }
@@ -75,6 +77,18 @@ impl Member {
         contain(format_args!("the data manager {name}"), || Ok(question(&*self.manager)))
             .inspect_err(|error| tracing::error!(%error, "a question went unanswered"))
             .ok()
+    }
+
+    /// Tells it something, to which there is no answer.
+    pub(super) fn tell(&mut self, message: impl FnOnce(&mut dyn DataManager)) {
+        let Member { seat, manager } = self;
+        let told = contain(format_args!("the data manager {}", seat.name), || {
+            message(&mut **manager);
+            Ok(())
+        });
+        if let Err(error) = told {
+            tracing::error!(%error, "a message was not understood");
+        }
     }
 }
 

@@ -30,6 +30,7 @@ mod contain;
 mod current;
 mod data_manager;
 mod ending;
+mod gate;
 mod guard;
 mod hooks;
 mod log;
@@ -44,7 +45,9 @@ mod synchronizer;
 
 pub(crate) use contain::{contain, discard};
 pub use current::Current;
-pub use data_manager::{DataManager, Decision, Info, ManagerId, Participant, Prepared, Saved};
+pub use data_manager::{
+    Coordinator, DataManager, Decision, Info, ManagerId, Participant, Prepared, Saved,
+};
 pub use guard::Transaction;
 pub use hooks::{HookFailure, HookResult};
 pub use log::{Action, Phase};

@@ -12,6 +12,7 @@
 
 use super::contain::discard;
 use super::data_manager::{Decision, Info, Participant, Prepared};
+use super::gate::Window;
 use super::log::{Log, Phase};
 use super::member::Member;
 use super::outcome::{Outcome, Unfinished};
@@ -33,13 +34,13 @@ pub(super) enum Verdict {
 /// Takes `members`, which are in the order of their sort keys, through all phases.
 pub(super) fn commit(members: Vec<Member>, info: &Info, log: &Log) -> Verdict {
     let parties = members.into_iter().map(|member| Party { member, promise: None }).collect();
-    Commit { parties, info, log }.run()
+    Commit { parties, info: info.clone(), log }.run()
 }
 
 /// Aborts `members`, since the commit failed with `error` before their phases began.
 pub(super) fn give_up(members: Vec<Member>, error: Error, info: &Info, log: &Log) -> Verdict {
     let parties = members.into_iter().map(|member| Party { member, promise: None }).collect();
-    Commit { parties, info, log }.fail(error)
+    Commit { parties, info: info.clone(), log }.fail(error)
 }
 
 /// A manager and, once it prepared, its promise.
@@ -50,7 +51,7 @@ struct Party {
 
 struct Commit<'a> {
     parties: Vec<Party>,
-    info: &'a Info,
+    info: Info,
     log: &'a Log,
 }
 
@@ -62,11 +63,28 @@ impl Commit<'_> {
         if let Err(error) = self.prepare_all_but(decider) {
             return self.fail(error);
         }
-        match self.decide(decider) {
-            Ok(tid) => self.finish(tid),
+        // Open until the last participant's change is visible, so that nobody sees half.
+        let window = match self.window() {
+            Ok(window) => window,
+            Err(error) => return self.fail(error),
+        };
+        let participants: Vec<_> =
+            self.parties.iter().filter(|party| party.promise.is_some()).map(Party::name).collect();
+        let decision =
+            (!participants.is_empty()).then(|| Decision::new(self.info.id, participants));
+        let verdict = match self.decide(decider, decision.as_ref()) {
+            Ok(tid) => self.finish(tid, decider, decision.as_ref()),
             Err(error @ Error::Unknown(_)) => self.park(error),
             Err(error) => self.fail(error),
-        }
+        };
+        drop(window);
+        verdict
+    }
+
+    /// What keeps others from looking while several databases change one after the other.
+    fn window(&self) -> Result<Option<Window>> {
+        let databases = self.parties.iter().filter(|party| party.member.seat.database.is_some());
+        if databases.count() < 2 { Ok(None) } else { Window::open().map(Some) }
     }
 
     /// The index of the party with the smallest database, or else of the last one.
@@ -80,25 +98,27 @@ impl Commit<'_> {
     }
 
     fn prepare_all_but(&mut self, decider: usize) -> Result<()> {
+        if self.parties.len() > 1 {
+            let decider = &self.parties[decider].member;
+            self.info.coordinator = decider.ask(|manager| manager.coordinator()).flatten();
+        }
+        let info = &self.info;
         for (index, party) in self.parties.iter_mut().enumerate() {
             if index != decider {
-                let prepare = party
-                    .member
-                    .call(Phase::Prepare, self.log, |manager| manager.prepare(self.info));
+                let prepare =
+                    party.member.call(Phase::Prepare, self.log, |manager| manager.prepare(info));
                 party.promise = Some(prepare?);
             }
         }
         Ok(())
     }
 
-    fn decide(&mut self, decider: usize) -> Result<Option<Tid>> {
-        let participants: Vec<_> =
-            self.parties.iter().filter(|party| party.promise.is_some()).map(Party::name).collect();
-        let decision =
-            (!participants.is_empty()).then(|| Decision::new(self.info.id, participants));
+    fn decide(&mut self, decider: usize, decision: Option<&Decision>) -> Result<Option<Tid>> {
+        self.info.begin_decision();
+        let info = &self.info;
         let mut returned = false;
         let decided = self.parties[decider].member.call(Phase::CommitAlone, self.log, |manager| {
-            let result = manager.commit_alone(self.info, decision.as_ref());
+            let result = manager.commit_alone(info, decision);
             returned = true;
             result
         });
@@ -109,7 +129,12 @@ impl Commit<'_> {
         }
     }
 
-    fn finish(mut self, mut tid: Option<Tid>) -> Verdict {
+    fn finish(
+        mut self,
+        mut tid: Option<Tid>,
+        decider: usize,
+        decision: Option<&Decision>,
+    ) -> Verdict {
         let (mut unfinished, mut lost) = (Vec::new(), Vec::new());
         for (manager, promise) in self.promises() {
             let mut recovers = false;
@@ -126,6 +151,9 @@ impl Commit<'_> {
             }
         }
         if lost.is_empty() {
+            if let Some(decision) = decision.filter(|_| unfinished.is_empty()) {
+                self.parties[decider].member.tell(|manager| manager.all_finished(decision));
+            }
             discard(self.parties);
             return Verdict::Committed { tid, unfinished };
         }

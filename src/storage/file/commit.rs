@@ -8,19 +8,21 @@
 //! - The order of places is the order of tids and the order of publication.
 //! - A base is compared with what is ordered, not only with what is published: two updates of one
 //!   object in one group never both pass.
+//! - What is promised to a global transaction is changed by nobody else.
 
-use super::core::{Core, Ordered, Pending, Placed, State};
+use super::core::{Act, Core, Ordered, Pending, Placed, State};
 use super::generation::into_owned;
 use super::housekeeping::LARGE_FRAME;
 use crate::error::{Error, Result};
 use crate::format::{
     FIRST_FRAME, Fields, FrameBuilder, FrameKind, Malformed, RecordHead, TypeDef, TypeId,
 };
-use crate::id::{Oid, Tid};
+use crate::id::{GlobalId, Oid, Tid};
 use crate::storage::{Batch, Contender, Durability, Receipt, Revision, Verdict, Write};
+use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A type is defined again where its last definition lies farther back than this, so that damage
 /// to one place of a file does not leave the rest without names.
@@ -29,10 +31,13 @@ const DEFINITION_REACH: u64 = 4 << 20;
 /// Tids run ahead of the clock by a little where commits are faster than its ticks.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
+/// How long a commit waits for an object that is promised to another transaction.
+const BRIEFLY: Duration = Duration::from_millis(100);
+
 /// Where the newest revisions stood that a batch is based on: of its writes, then of its reads.
-struct Bases {
-    writes: Vec<u64>,
-    reads: Vec<u64>,
+pub(super) struct Bases {
+    pub(super) writes: Vec<u64>,
+    pub(super) reads: Vec<u64>,
 }
 
 /// What became of an attempt to take a place.
@@ -44,12 +49,9 @@ enum Attempt {
 
 impl Core {
     pub(super) fn commit(&self, batch: &Arc<Batch>) -> Result<Verdict> {
-        batch.check()?;
-        for write in batch.writes() {
-            self.take_oid(write.oid)?;
-        }
+        let until = self.admit(batch)?;
         loop {
-            let bases = match self.bases(batch)? {
+            let bases = match self.bases(batch, until)? {
                 Ok(bases) => bases,
                 Err(contenders) => return Ok(Verdict::Conflicts(contenders)),
             };
@@ -59,18 +61,34 @@ impl Core {
                     None => continue,
                 }
             }
-            let (builder, defines) = self.build(batch, &bases)?;
+            let types = self.undefined_types(batch)?;
+            let fields = Fields::of_commit(batch.metadata.clone(), types, batch.decision.clone());
+            let builder = build(FrameKind::Commit, &fields, batch, &bases.writes)?;
             let starts = builder.record_starts().to_vec();
-            match self.order(batch, &bases, builder, &defines)? {
+            match self.order(batch, &bases, builder, &fields)? {
                 Attempt::Overtaken => continue,
                 Attempt::Placed(tid, offset) => {
                     self.await_published(tid)?;
-                    let places =
-                        starts.iter().map(|start| self.generation.place(offset + start)).collect();
-                    return Ok(Verdict::Committed(Receipt { tid, places }));
+                    return Ok(Verdict::Committed(self.receipt(tid, offset, &starts)));
                 }
             }
         }
+    }
+
+    /// Refuses a batch that could not be stored, and makes room for its objects; until when it
+    /// may wait for others.
+    pub(super) fn admit(&self, batch: &Batch) -> Result<Instant> {
+        batch.check()?;
+        for write in batch.writes() {
+            self.take_oid(write.oid)?;
+        }
+        Ok(Instant::now() + BRIEFLY)
+    }
+
+    /// What the batch became whose frame stands at `offset`, with records at `starts` in it.
+    pub(super) fn receipt(&self, tid: Tid, offset: u64, starts: &[u64]) -> Receipt {
+        let places = starts.iter().map(|start| self.generation.place(offset + start)).collect();
+        Receipt { tid, places }
     }
 
     /// A batch that stores nothing only has to find what it relied on; `None` where a base is no
@@ -84,18 +102,22 @@ impl Core {
         Ok(Some(Receipt { tid: self.generation.last_tid(), places: Vec::new() }))
     }
 
-    /// Where the revisions stand that the batch is based on, if all are the newest ones.
-    fn bases(&self, batch: &Batch) -> Result<Result<Bases, Vec<Contender>>> {
+    /// Where the revisions stand that the batch is based on, if all are the newest ones and none
+    /// is promised to another transaction for longer than `until`.
+    pub(super) fn bases(
+        &self,
+        batch: &Batch,
+        until: Instant,
+    ) -> Result<Result<Bases, Vec<Contender>>> {
         let (mut bases, mut contenders) =
             (Bases { writes: Vec::with_capacity(batch.len()), reads: Vec::new() }, Vec::new());
-        let pending: Vec<Option<Pending>> = {
-            let ordered = self.ordered.lock();
-            self.check_open(&ordered)?;
-            match ordered.pending.is_empty() {
-                true => Vec::new(),
-                false => named(batch).map(|(oid, _)| ordered.pending.get(&oid).cloned()).collect(),
-            }
+        let mut ordered = self.ordered.lock();
+        let promised = self.await_promises(&mut ordered, batch, until)?;
+        let pending: Vec<Option<Pending>> = match ordered.pending.is_empty() {
+            true => Vec::new(),
+            false => named(batch).map(|(oid, _)| ordered.pending.get(&oid).cloned()).collect(),
         };
+        drop(ordered);
         for (number, (oid, base)) in named(batch).enumerate() {
             let read = number >= batch.len();
             let current = match pending.get(number).cloned().flatten() {
@@ -104,11 +126,35 @@ impl Core {
             };
             let places = if read { &mut bases.reads } else { &mut bases.writes };
             places.push(current.offset());
-            if current.tid() != base {
+            if let Some(&(_, gtid)) = promised.iter().find(|&&(of, _)| of == number) {
+                let (revision, note) = Default::default();
+                let (current, promised) = (current.tid(), Some(gtid));
+                contenders.push(Contender { oid, read, base, current, revision, note, promised });
+            } else if current.tid() != base {
                 contenders.push(self.contender(oid, read, base, current)?);
             }
         }
         Ok(if contenders.is_empty() { Ok(bases) } else { Err(contenders) })
+    }
+
+    /// Waits until nothing of the batch is promised to others, at most until `until`; what still
+    /// is, by its number, and to whom.
+    fn await_promises(
+        &self,
+        ordered: &mut MutexGuard<'_, Ordered>,
+        batch: &Batch,
+        until: Instant,
+    ) -> Result<Vec<(usize, GlobalId)>> {
+        loop {
+            self.check_open(ordered)?;
+            let holders = named(batch).enumerate().filter_map(|(number, (oid, _))| {
+                Some((number, ordered.promises.holder(oid, number >= batch.len())?))
+            });
+            let promised: Vec<_> = holders.collect();
+            if promised.is_empty() || self.moved.wait_until(ordered, until).timed_out() {
+                return Ok(promised);
+            }
+        }
     }
 
     fn published(&self, oid: Oid) -> Result<Current> {
@@ -135,7 +181,7 @@ impl Core {
                 (self.generation.revision(offset, record).map(into_owned), note)
             }
         };
-        Ok(Contender { oid, read, base, current: tid, revision, note })
+        Ok(Contender { oid, read, base, current: tid, revision, note, promised: None })
     }
 
     fn pending_revision(&self, pending: &Pending, write: &Write<'_>) -> Option<Revision<'static>> {
@@ -149,37 +195,24 @@ impl Core {
         })
     }
 
-    /// Puts the frame together, but for its place; and which types it defines.
-    fn build(&self, batch: &Batch, bases: &Bases) -> Result<(FrameBuilder, Vec<TypeId>)> {
-        let types = self.undefined_types(batch)?;
-        let defines = types.iter().map(|&(id, _)| id).collect();
-        let fields = Fields::of_commit(batch.metadata.clone(), types, batch.decision.clone());
-        let mut bytes = Vec::new();
-        fields.encode(&mut bytes);
-        let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0);
-        let mut builder = FrameBuilder::new(FrameKind::Commit, &bytes).map_err(wrong)?;
-        builder.reserve(batch.len(), batch.encoded_len() + 32 * batch.len());
-        for (write, &previous) in batch.writes().zip(&bases.writes) {
-            let head = RecordHead { oid: write.oid, pinned: write.pinned, previous, far: None };
-            let content = write.content.as_ref();
-            let content = content.map(|it| (it.type_id.0, it.references.bytes(), it.data));
-            builder.push(&head, content);
-        }
-        Ok((builder, defines))
-    }
-
     /// The types of the batch that are not defined near the end of the log.
-    fn undefined_types(&self, batch: &Batch) -> Result<Vec<(TypeId, TypeDef)>> {
-        let mut ids: Vec<TypeId> =
-            batch.writes().filter_map(|write| Some(write.content?.type_id)).collect();
-        ids.sort_unstable();
-        ids.dedup();
+    pub(super) fn undefined_types(&self, batch: &Batch) -> Result<Vec<(TypeId, TypeDef)>> {
+        let mut ids = types_of(batch);
         {
             let ordered = self.ordered.lock();
             // What only the index snapshot knows is nowhere: it may outlive the frame it is from.
             let near = ordered.end.saturating_sub(DEFINITION_REACH).max(FIRST_FRAME);
             ids.retain(|id| ordered.defined.get(id).is_none_or(|&offset| offset < near));
         }
+        self.define(ids)
+    }
+
+    /// All types of the batch.
+    pub(super) fn all_types(&self, batch: &Batch) -> Result<Vec<(TypeId, TypeDef)>> {
+        self.define(types_of(batch))
+    }
+
+    fn define(&self, ids: Vec<TypeId>) -> Result<Vec<(TypeId, TypeDef)>> {
         let unknown =
             |id: TypeId| Error::InvalidArgument(format!("type {} is unknown", id.0).into());
         ids.into_iter()
@@ -193,32 +226,56 @@ impl Core {
         batch: &Arc<Batch>,
         bases: &Bases,
         builder: FrameBuilder,
-        defines: &[TypeId],
+        fields: &Fields,
     ) -> Result<Attempt> {
         let length = builder.length();
+        let decides = batch.decision.as_ref().map(|decision| decision.gtid);
         let mut ordered = self.ordered.lock();
         let (tid, offset) = loop {
             self.check_open(&ordered)?;
+            if let Some(gtid) = decides.filter(|gtid| ordered.promises.refused.contains(gtid)) {
+                return Err(Error::Refused(Box::new(gtid)));
+            }
             if self.overtaken(&ordered, batch, bases)? {
                 return Ok(Attempt::Overtaken);
             }
             let tid = self.next_tid(&ordered)?;
-            if let Some(offset) = self.take_place(&mut ordered, length)? {
+            if let Some(offset) = self.take_place(&mut ordered, length, 0)? {
                 break (tid, offset);
             }
         };
-        let ran_back = ordered.notes_clock(tid);
-        (ordered.last_tid, ordered.content_end) = (tid, ordered.end);
-        ordered.large_frames = length >= LARGE_FRAME;
-        for (number, (write, start)) in batch.writes().zip(builder.record_starts()).enumerate() {
-            let batch = batch.clone();
-            let pending = Pending { tid, offset: offset + start, batch, number };
-            ordered.pending.insert(write.oid, pending);
+        if let Some(gtid) = decides {
+            ordered.promises.deciding.insert(gtid, tid);
         }
-        ordered.defined.extend(defines.iter().map(|&id| (id, offset)));
-        let sync = batch.durability == Durability::Sync;
+        let sync = batch.durability == Durability::Sync || decides.is_some();
         let end = ordered.end;
-        ordered.queue.push(Placed { builder, offset, end, tid, sync, batch: Some(batch.clone()) });
+        let act = Act::Commit(batch.clone(), None);
+        let placed = Placed { builder, offset, end, tid, sync, act };
+        self.enqueue(ordered, placed, fields);
+        Ok(Attempt::Placed(tid, offset))
+    }
+
+    /// Puts a frame that has its place in line for the leader.
+    pub(super) fn enqueue(
+        &self,
+        mut ordered: MutexGuard<'_, Ordered>,
+        placed: Placed,
+        fields: &Fields,
+    ) {
+        let (tid, offset) = (placed.tid, placed.offset);
+        let ran_back = ordered.notes_clock(tid);
+        (ordered.last_tid, ordered.content_end) = (tid, placed.end);
+        ordered.large_frames = placed.builder.length() >= LARGE_FRAME;
+        if let Some(batch) = placed.batch() {
+            let starts = placed.builder.record_starts();
+            for (number, (write, start)) in batch.writes().zip(starts).enumerate() {
+                let batch = batch.clone();
+                let pending = Pending { tid, offset: offset + start, batch, number };
+                ordered.pending.insert(write.oid, pending);
+            }
+        }
+        ordered.defined.extend(fields.types.iter().map(|&(id, _)| (id, offset)));
+        ordered.queue.push(placed);
         drop(ordered);
         if ran_back {
             // Now that the lock is gone: who listens to events is foreign code.
@@ -226,13 +283,20 @@ impl Core {
             tracing::warn!(tid, "the clock is behind the last transaction; tids count on from it");
         }
         self.rest.wake();
-        Ok(Attempt::Placed(tid, offset))
     }
 
-    /// Whether a base is no longer the newest revision.
-    fn overtaken(&self, ordered: &Ordered, batch: &Batch, bases: &Bases) -> Result<bool> {
+    /// Whether a base is no longer the newest revision, or is promised to somebody.
+    pub(super) fn overtaken(
+        &self,
+        ordered: &Ordered,
+        batch: &Batch,
+        bases: &Bases,
+    ) -> Result<bool> {
         let places = bases.writes.iter().chain(&bases.reads);
-        for ((oid, _), &place) in named(batch).zip(places) {
+        for (number, ((oid, _), &place)) in named(batch).zip(places).enumerate() {
+            if ordered.promises.holder(oid, number >= batch.len()).is_some() {
+                return Ok(true);
+            }
             let current = match ordered.pending.get(&oid) {
                 Some(pending) => pending.offset,
                 None => self.generation.offset_of(oid)?,
@@ -244,13 +308,13 @@ impl Core {
         Ok(false)
     }
 
-    fn next_tid(&self, ordered: &Ordered) -> Result<Tid> {
+    pub(super) fn next_tid(&self, ordered: &Ordered) -> Result<Tid> {
         let exhausted = || Error::Exhausted("no transaction can follow the greatest tid".into());
         ordered.last_tid.next(SystemTime::now()).ok_or_else(exhausted)
     }
 
     /// Waits until `tid` is published, leading where nobody else does.
-    fn await_published(&self, tid: Tid) -> Result<()> {
+    pub(super) fn await_published(&self, tid: Tid) -> Result<()> {
         let mut ordered = self.ordered.lock();
         loop {
             if self.generation.last_tid() >= tid {
@@ -323,6 +387,37 @@ impl Current {
             Current::Published(_, offset) => *offset,
         }
     }
+}
+
+/// Puts a frame together, but for its place: these fields, then the writes of the batch, with the
+/// records at `bases` before them.
+pub(super) fn build(
+    kind: FrameKind,
+    fields: &Fields,
+    batch: &Batch,
+    bases: &[u64],
+) -> Result<FrameBuilder> {
+    let mut bytes = Vec::new();
+    fields.encode(&mut bytes);
+    let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0);
+    let mut builder = FrameBuilder::new(kind, &bytes).map_err(wrong)?;
+    builder.reserve(batch.len(), batch.encoded_len() + 32 * batch.len());
+    for (write, &previous) in batch.writes().zip(bases) {
+        let head = RecordHead { oid: write.oid, pinned: write.pinned, previous, far: None };
+        let content = write.content.as_ref();
+        let content = content.map(|it| (it.type_id.0, it.references.bytes(), it.data));
+        builder.push(&head, content);
+    }
+    Ok(builder)
+}
+
+/// The types that the batch names, each once.
+fn types_of(batch: &Batch) -> Vec<TypeId> {
+    let mut ids: Vec<TypeId> =
+        batch.writes().filter_map(|write| Some(write.content?.type_id)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 /// The objects a batch is based on, and their revisions: of its writes, then of its reads.

@@ -13,11 +13,12 @@
 use super::FileOptions;
 use super::generation::Generation;
 use super::housekeeping::{Look, Rest};
+use super::promises::Promises;
 use crate::error::{Error, Result};
 use crate::file::{AppendFile, Directory};
 use crate::format::{FileHeader, FrameBuilder, TypeId};
 use crate::id::{DatabaseId, GlobalId, Oid, Tid};
-use crate::storage::{Batch, TypeTable};
+use crate::storage::{Batch, DurableMark, TypeTable};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -36,6 +37,8 @@ pub(super) struct Core {
     pub(super) next_oid: AtomicU64,
     /// Everything below survives a power loss.
     pub(super) durable: AtomicU64,
+    /// So does this transaction, and all before it.
+    pub(super) durable_mark: DurableMark,
     pub(super) ordered: Mutex<Ordered>,
     /// Signalled whenever a mark moved or the storage halted.
     pub(super) moved: Condvar,
@@ -44,6 +47,8 @@ pub(super) struct Core {
     pub(super) pinned: Mutex<HashSet<Oid>>,
     /// Global transactions decided here whose participants may not all have finished.
     pub(super) decisions: Mutex<BTreeMap<GlobalId, u64>>,
+    /// Global transactions whose Prepare is published and not settled, and where it stands.
+    pub(super) prepared: Mutex<BTreeMap<GlobalId, u64>>,
     /// An opening would replay the log from here.
     pub(super) snapshot_upto: AtomicU64,
     /// The handle that carries the lock; dropped when the storage closes.
@@ -67,6 +72,8 @@ pub(super) struct Ordered {
     pub(super) queue: Vec<Placed>,
     /// Revisions that have a place and are not published.
     pub(super) pending: HashMap<Oid, Pending>,
+    /// What is promised to global transactions.
+    pub(super) promises: Promises,
     /// Where each type was last defined.
     pub(super) defined: HashMap<TypeId, u64>,
     /// The file is written with zeros up to here.
@@ -101,8 +108,32 @@ pub(super) struct Placed {
     pub(super) tid: Tid,
     /// Whether somebody waits for the disk.
     pub(super) sync: bool,
-    /// What it commits; `None` for a frame without records.
-    pub(super) batch: Option<Arc<Batch>>,
+    pub(super) act: Act,
+}
+
+/// What a frame changes when it is published.
+#[derive(Debug)]
+pub(super) enum Act {
+    /// Nothing.
+    Seal,
+    /// The batch is committed, which may keep the promise made to a global transaction.
+    Commit(Arc<Batch>, Option<GlobalId>),
+    /// Something is promised to the global transaction.
+    Prepare(GlobalId),
+    /// The promise is taken back.
+    Abort(GlobalId),
+    /// The decision need not be remembered any more.
+    End(GlobalId),
+}
+
+impl Placed {
+    /// What it commits.
+    pub(super) fn batch(&self) -> Option<&Arc<Batch>> {
+        match &self.act {
+            Act::Commit(batch, _) => Some(batch),
+            _ => None,
+        }
+    }
 }
 
 /// The newest revision of an object, not yet published.
@@ -169,20 +200,30 @@ impl Core {
         }
     }
 
-    /// Takes the place at the log's end for a frame of `length` bytes.
+    /// Takes the place at the log's end for a frame of `length` bytes, of which `own` are kept free
+    /// for it; `None` where the section had to be left meanwhile.
     ///
     /// Waits for zeros being written where the frame would end beyond them: no zero may be
-    /// written over a frame.
+    /// written over a frame. Behind the frame there is room for all that is promised.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`]; [`Error::Io`] where there is no room for frame and promises.
     pub(super) fn take_place(
         &self,
         ordered: &mut MutexGuard<'_, Ordered>,
         length: u64,
+        own: u64,
     ) -> Result<Option<u64>> {
         let offset = ordered.end;
         let end = offset
             .checked_add(length)
             .filter(|&end| end < 1 << 48)
             .ok_or_else(|| Error::Exhausted("the file has reached its greatest length".into()))?;
+        let others = ordered.promises.room - own;
+        if others > 0 && end + others > ordered.zeroed {
+            self.make_room(ordered, end + others)?;
+            return Ok(None);
+        }
         if end > ordered.zeroed && ordered.zeroing {
             self.moved.wait(ordered);
             return Ok(None);

@@ -1,6 +1,7 @@
 //! What a file remembers: the revisions of one object, and the transactions in order.
 
 use super::generation::{Generation, into_owned};
+use super::log::Log;
 use super::window::Window;
 use crate::error::Result;
 use crate::format::{FIRST_FRAME, Fields, Frame, FrameHeader, FrameKind};
@@ -22,6 +23,17 @@ pub(super) fn changes(generation: &Generation, oid: Oid) -> Result<Vec<Change>> 
         };
     }
     Ok(changes)
+}
+
+/// Where the frame starts that ends at `end`.
+pub(super) fn frame_before(log: &Log, end: u64) -> Result<u64> {
+    let length = log.bytes(end.saturating_sub(8), 8, end)?;
+    let length = length.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    end.checked_sub(length)
+        .filter(|&start| start >= FIRST_FRAME && length >= FrameHeader::MIN_FRAME)
+        .ok_or_else(|| {
+            log.corrupt(end.saturating_sub(8), "the length of the frame is wrong".into())
+        })
 }
 
 /// The transactions of a file, from both ends.
@@ -65,7 +77,7 @@ impl<'a> FileTransactions<'a> {
 
     fn backward(&mut self) -> Result<Option<StoredTransaction>> {
         while self.front < self.back {
-            let at = self.frame_before(self.back)?;
+            let at = frame_before(&self.generation.log, self.back)?;
             let header = self.window.header(at)?;
             let header = header.map_err(|wrong| self.generation.log.corrupt(at, wrong))?;
             if header.tid <= self.after {
@@ -82,18 +94,6 @@ impl<'a> FileTransactions<'a> {
 
     fn shows(&self, header: &FrameHeader) -> bool {
         header.kind == FrameKind::Commit && header.tid > self.after && header.tid <= self.upto
-    }
-
-    /// Where the frame starts that ends at `end`.
-    fn frame_before(&mut self, end: u64) -> Result<u64> {
-        let log = &self.generation.log;
-        let length = log.bytes(end.saturating_sub(8), 8, end)?;
-        let length = length.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        end.checked_sub(length)
-            .filter(|&start| start >= FIRST_FRAME && length >= FrameHeader::MIN_FRAME)
-            .ok_or_else(|| {
-                log.corrupt(end.saturating_sub(8), "the length of the frame is wrong".into())
-            })
     }
 
     fn transaction(&mut self, at: u64) -> Result<StoredTransaction> {

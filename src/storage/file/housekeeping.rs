@@ -8,10 +8,10 @@
 //! - A sync of lazy commits starts within [`INTERVAL`] of the commit.
 //! - No failure here loses anything: a failed sync halts the storage, the others are logged.
 
-use super::core::Core;
+use super::core::{Core, Ordered};
 use super::index_file;
 use crate::error::{Error, Result};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -150,6 +150,24 @@ impl Core {
         drop(zeroing);
         // A failure does not halt: nothing was there, and the next commit finds out by itself.
         outcome.map_err(|error| Error::io("zero the end of", self.path(), error))
+    }
+
+    /// Writes zeros so that the file exists up to `upto`, and leaves the section meanwhile.
+    pub(super) fn make_room(&self, ordered: &mut MutexGuard<'_, Ordered>, upto: u64) -> Result<()> {
+        if ordered.zeroing {
+            self.moved.wait(ordered);
+            return Ok(());
+        }
+        ordered.zeroing = true;
+        let (start, upto) = (ordered.zeroed, upto + ZERO_STEP.0);
+        MutexGuard::unlocked(ordered, || {
+            let zeroing = Zeroing(self);
+            let failed = |error| Error::io("keep room for promises in", self.path(), error);
+            self.generation.log.file.zero(start, upto - start).map_err(failed)?;
+            self.ordered.lock().zeroed = upto;
+            drop(zeroing);
+            Ok(())
+        })
     }
 
     /// The range to zero, which no frame takes until it is done.

@@ -258,6 +258,7 @@ impl Core {
         let mut pinned: Vec<Oid> = self.pinned.lock().iter().copied().collect();
         pinned.sort_unstable();
         let decisions = self.decisions.lock().iter().map(|(&gtid, &at)| (gtid, at)).collect();
-        IndexTables { page_sums: Vec::new(), types, pinned, decisions, prepared: Vec::new() }
+        let prepared = self.prepared.lock().iter().map(|(&gtid, &at)| (gtid, at)).collect();
+        IndexTables { page_sums: Vec::new(), types, pinned, decisions, prepared }
     }
 }

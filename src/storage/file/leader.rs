@@ -10,10 +10,11 @@
 //! - After a failed write or sync nothing is written, synced or published any more: the system
 //!   reports a lost page once, and a second sync would prove nothing.
 
-use super::core::{Core, LeaderState, Ordered, Placed, State};
+use super::core::{Act, Core, LeaderState, Ordered, Placed, State};
 use crate::error::{Error, Result};
 use crate::format::{FrameBuilder, FrameKind, Malformed};
-use crate::id::{Oid, Tid};
+use crate::id::{GlobalId, Oid, Tid};
+use crate::storage::Batch;
 use parking_lot::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -56,7 +57,8 @@ impl Core {
         let chain = self.write(&mut state, batch).map_err(|wrong| wrong.to_string())?;
         let end = batch.last().map_or(0, |last| last.end);
         let end = end.max(self.generation.published_end());
-        if (sync || batch.iter().any(|placed| placed.sync)) && self.durable() < end {
+        let synced = (sync || batch.iter().any(|placed| placed.sync)) && self.durable() < end;
+        if synced {
             self.generation
                 .log
                 .file
@@ -66,6 +68,9 @@ impl Core {
         }
         state.chain = chain;
         batch.iter().for_each(|placed| self.publish(placed));
+        if synced {
+            self.durable_mark.raise(self.generation.last_tid());
+        }
         Ok(())
     }
 
@@ -101,13 +106,30 @@ impl Core {
     }
 
     fn publish(&self, placed: &Placed) {
-        let records = placed.builder.record_starts().iter().map(|start| placed.offset + start);
         let end = placed.end;
-        let Some(batch) = &placed.batch else {
-            return self.generation.publish(end, placed.tid, std::iter::empty());
-        };
+        match &placed.act {
+            Act::Seal => {}
+            Act::Prepare(gtid) => drop(self.prepared.lock().insert(*gtid, placed.offset)),
+            Act::Abort(gtid) => drop(self.prepared.lock().remove(gtid)),
+            Act::End(gtid) => drop(self.decisions.lock().remove(gtid)),
+            Act::Commit(batch, settles) => {
+                self.keep_books(placed.offset, batch, *settles);
+                let starts = placed.builder.record_starts().iter();
+                let records = starts.map(|start| placed.offset + start);
+                let records = batch.writes().map(|write| write.oid).zip(records);
+                return self.generation.publish(end, placed.tid, records);
+            }
+        }
+        self.generation.publish(end, placed.tid, std::iter::empty());
+    }
+
+    /// Notes what a commit whose frame stands at `offset` means beside its records.
+    fn keep_books(&self, offset: u64, batch: &Batch, settles: Option<GlobalId>) {
         if let Some(decision) = batch.decision.as_ref().filter(|it| !it.participants.is_empty()) {
-            self.decisions.lock().insert(decision.gtid, placed.offset);
+            self.decisions.lock().insert(decision.gtid, offset);
+        }
+        if let Some(gtid) = settles {
+            self.prepared.lock().remove(&gtid);
         }
         let mut pinned = self.pinned.lock();
         if !pinned.is_empty() || batch.writes().any(|write| write.pinned) {
@@ -118,9 +140,6 @@ impl Core {
                 };
             }
         }
-        drop(pinned);
-        let records = batch.writes().map(|write| write.oid).zip(records);
-        self.generation.publish(end, placed.tid, records);
     }
 
     /// Takes nothing more: up to `last` nobody knows what the disk holds.
@@ -166,36 +185,54 @@ impl Core {
             }
             let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0);
             let builder = FrameBuilder::new(FrameKind::Seal, &[]).map_err(wrong)?;
-            if let Some(offset) = self.take_place(&mut ordered, builder.length())? {
-                let tid = ordered.last_tid;
-                let end = ordered.end;
-                ordered.queue.push(Placed { builder, offset, end, tid, sync: false, batch: None });
+            let room = ordered.promises.room;
+            if let Some(offset) = self.take_place(&mut ordered, builder.length(), room)? {
+                let (tid, end, act) = (ordered.last_tid, ordered.end, Act::Seal);
+                ordered.queue.push(Placed { builder, offset, end, tid, sync: false, act });
                 drop(self.lead(ordered, false));
                 return Ok(());
             }
         }
     }
 
-    /// Waits until `tid` is published or `bound` has passed; whether it is.
-    pub(super) fn wait_published(&self, tid: Tid, bound: Duration) -> Result<bool> {
+    /// Waits until `done`, or `bound` has passed; whether it is.
+    pub(super) fn wait(&self, bound: Duration, done: impl Fn(&Ordered) -> bool) -> Result<bool> {
         // A bound beyond the clock's reach is as good as a year.
         let year = Duration::from_secs(365 * 24 * 3600);
         let until = Instant::now() + bound.min(year);
         let mut ordered = self.ordered.lock();
-        while self.generation.last_tid() < tid {
+        while !done(&ordered) {
             self.check_open(&ordered)?;
             if self.moved.wait_until(&mut ordered, until).timed_out() {
-                return Ok(self.generation.last_tid() >= tid);
+                return Ok(done(&ordered));
             }
         }
         Ok(true)
+    }
+
+    /// Returns when the frame that ends at `end` is published, leading where nobody else does.
+    pub(super) fn await_end(&self, end: u64) -> Result<()> {
+        let mut ordered = self.ordered.lock();
+        while self.generation.published_end() < end {
+            self.check_running(&ordered)?;
+            if ordered.leading {
+                self.moved.wait(&mut ordered);
+            } else {
+                ordered = self.lead(ordered, false);
+            }
+        }
+        Ok(())
     }
 }
 
 /// Forgets the pending revisions of frames that are published.
 fn retire(ordered: &mut Ordered, batch: &[Placed]) {
     for placed in batch {
-        for write in placed.batch.iter().flat_map(|batch| batch.writes()) {
+        let decision = placed.batch().and_then(|batch| batch.decision.as_ref());
+        if let Some(decision) = decision {
+            ordered.promises.deciding.remove(&decision.gtid);
+        }
+        for write in placed.batch().into_iter().flat_map(|batch| batch.writes()) {
             if ordered.pending.get(&write.oid).is_some_and(|pending| pending.tid == placed.tid) {
                 ordered.pending.remove(&write.oid);
             }

@@ -1,7 +1,8 @@
 //! The storage that lasts: one append-only log of checksummed frames, and an index of it.
 //!
 //! `core` is what its parts share; `create` and `opening` bring it to life, with `walk` for the
-//! verdict on the log's end and `tail` for mending it; `commit` and `leader` write; `generation`,
+//! verdict on the log's end and `tail` for mending it; `commit` and `leader` write; `prepare`,
+//! `promises` and `decisions` do what it takes to commit together with others; `generation`,
 //! `log` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody should
 //! wait for; `verify` looks at a whole file from outside. Nothing here decodes an object, and no
 //! offset leaves this folder.
@@ -15,6 +16,7 @@
 mod commit;
 mod core;
 mod create;
+mod decisions;
 mod generation;
 mod history;
 mod housekeeping;
@@ -23,6 +25,8 @@ mod index_file;
 mod leader;
 mod log;
 mod opening;
+mod prepare;
+mod promises;
 mod tail;
 mod verify;
 mod walk;
@@ -32,11 +36,14 @@ pub use log::Reads;
 pub use verify::{Finding, FindingKind, FrameCounts, Verification, verify};
 
 use self::core::Core;
-use super::{Batch, Change, Snapshot, Storage, Transactions, Verdict};
+use super::{
+    Batch, Change, Doubt, DurableMark, Fate, Intent, OpenDecision, Snapshot, Storage, Transactions,
+    Verdict, Vote,
+};
 use crate::error::{Error, Result};
 use crate::file::Directory;
-use crate::format::{TypeDef, TypeId};
-use crate::id::{DatabaseId, Oid, Tid};
+use crate::format::{Coordinator, TypeDef, TypeId};
+use crate::id::{DatabaseId, GlobalId, Oid, Tid};
 use generation::{FileSnapshot, Generation};
 use parking_lot::Mutex;
 use std::path::Path;
@@ -72,12 +79,15 @@ pub struct FileOptions {
     /// Open a file that is shorter than its index snapshot proves it to have been, and take what
     /// is missing for lost.
     pub accept_shorter: bool,
+    /// Open a file for writing that has promises in doubt: what they reserved stays reserved.
+    /// Without it, such a file is refused.
+    pub hold_in_doubt: bool,
 }
 
 impl Default for FileOptions {
     fn default() -> FileOptions {
         let (mode, reads) = Default::default();
-        FileOptions { mode, reads, housekeeping: true, accept_shorter: false }
+        FileOptions { mode, reads, housekeeping: true, accept_shorter: false, hold_in_doubt: false }
     }
 }
 
@@ -268,7 +278,49 @@ impl Storage for FileStorage {
     }
 
     fn wait_published(&self, tid: Tid, bound: Duration) -> Result<bool> {
-        self.core.wait_published(tid, bound)
+        self.core.wait(bound, |_| self.core.generation.last_tid() >= tid)
+    }
+
+    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote> {
+        self.check_writable("prepare a commit")?;
+        self.core.prepare(batch, intent)
+    }
+
+    fn in_doubt(&self) -> Result<Vec<Doubt>> {
+        self.generation()?;
+        self.core.in_doubt()
+    }
+
+    fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()> {
+        self.check_writable("settle a promise")?;
+        self.core.settle(gtid, committed)
+    }
+
+    fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool> {
+        self.core.wait(bound, |ordered| !ordered.promises.holds(gtid))
+    }
+
+    fn coordinator(&self) -> Option<Coordinator> {
+        Some(self.core.coordinator())
+    }
+
+    fn decision(&self, gtid: GlobalId, since: Tid) -> Result<Fate> {
+        self.generation()?;
+        self.core.decision(gtid, since)
+    }
+
+    fn open_decisions(&self) -> Result<Vec<OpenDecision>> {
+        self.generation()?;
+        self.core.open_decisions()
+    }
+
+    fn end_decision(&self, gtid: GlobalId) -> Result<()> {
+        self.check_writable("end a decision")?;
+        self.core.end_decision(gtid)
+    }
+
+    fn durable_mark(&self) -> DurableMark {
+        self.core.durable_mark.clone()
     }
 
     fn sync(&self) -> Result<()> {

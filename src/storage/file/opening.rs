@@ -12,6 +12,7 @@ use super::generation::Generation;
 use super::housekeeping::{Look, Rest};
 use super::index::Index;
 use super::log::Log;
+use super::promises::Promises;
 use super::walk::{Mark, Walked, walk};
 use super::{FileOptions, Mode, index_file, tail};
 use crate::error::{Damage, Error, InDoubt, Result};
@@ -20,7 +21,7 @@ use crate::format::{
     FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Malformed, Sums, TypeId,
 };
 use crate::id::{GlobalId, Oid};
-use crate::storage::TypeTable;
+use crate::storage::{DurableMark, TypeTable};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -101,8 +102,12 @@ impl Subject {
             let what = walked.wrong.map_or("the log ends there".into(), |wrong| wrong.0);
             return Err(Damage::new(&self.path, end, walked.proven, what).into());
         }
-        if let Some((&gtid, &offset)) = replay.prepared.first_key_value() {
-            return Err(Error::InDoubt(Box::new(InDoubt::new(&self.path, gtid, offset))));
+        let prepared = replay.prepared.clone();
+        if let Some((&gtid, &offset)) = prepared.first_key_value()
+            && !self.options.hold_in_doubt
+        {
+            let why = "the database that decides it must be asked";
+            return Err(Error::InDoubt(Box::new(InDoubt::new(&self.path, gtid, offset, why))));
         }
         if !clean {
             let marks = (walked.proven, end, length);
@@ -110,6 +115,7 @@ impl Subject {
         }
         let sealed = clean && end > FIRST_FRAME || walked.last == Some(FrameKind::Seal);
         let core = self.core(replay, walked.mark, sealed, lock, length);
+        prepared.values().try_for_each(|&offset| core.take_up(offset))?;
         if !sealed && end > FIRST_FRAME {
             core.seal()?;
         }
@@ -220,6 +226,7 @@ impl Subject {
             content_end,
             queue: Vec::new(),
             pending: HashMap::new(),
+            promises: Promises::default(),
             defined: replay.defined,
             zeroed: length.max(mark.at),
             zeroing: false,
@@ -230,6 +237,8 @@ impl Subject {
         };
         // What a reader found beyond the proven mark may still be lost; a writer has mended it.
         let durable = if lock.is_some() { mark.at } else { replay.proven };
+        let durable_mark = DurableMark::default();
+        durable_mark.raise(mark.tid);
         Arc::new(Core {
             directory: self.directory,
             name: self.name,
@@ -239,11 +248,13 @@ impl Subject {
             types: replay.types,
             next_oid: AtomicU64::new(mark.next_oid.number()),
             durable: AtomicU64::new(durable),
+            durable_mark,
             ordered: Mutex::new(ordered),
             moved: Condvar::new(),
             leader: Mutex::new(LeaderState { chain: mark.chain, buffer: Vec::new() }),
             pinned: Mutex::new(replay.pinned),
             decisions: Mutex::new(replay.decisions),
+            prepared: Mutex::new(replay.prepared),
             snapshot_upto: AtomicU64::new(replay.mark.at),
             lock: Mutex::new(lock),
             rest: Rest::default(),

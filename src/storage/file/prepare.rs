@@ -1,0 +1,280 @@
+//! Promising to commit a batch, and settling the promise.
+//!
+//! A promise is a Prepare in the log, synced before it is given: what it will take to keep it, and
+//! who decides. What it writes and relies on is reserved in the ordered section, and the room for
+//! the frame that keeps it exists before it is given, so that neither another commit nor a full
+//! disk breaks it. Keeping it is a Commit like others, taking it back an Abort.
+//!
+//! # Invariants
+//! - A reservation begins in the section that gives the Prepare its place, and ends in the one
+//!   that gives the Commit or Abort its place.
+//! - Nobody settles a promise but who holds it; one in doubt is held by these books.
+//!
+//! Format: docs/format.md, "Several databases".
+
+use super::Mode;
+use super::commit::{Bases, build};
+use super::core::{Act, Core, Placed};
+use super::generation::Generation;
+use super::promises::Letter;
+use super::window::Window;
+use crate::error::{Error, Result};
+use crate::format::{Fields, FrameKind, Record};
+use crate::id::{GlobalId, Tid};
+use crate::storage::{Batch, Doubt, Intent, Promise, Receipt, Vote};
+use std::sync::Arc;
+
+/// A promise that was given by a file.
+#[derive(Debug)]
+pub(super) struct FilePromise {
+    core: Arc<Core>,
+    /// Gone when it was settled or parked.
+    letter: Option<Letter>,
+}
+
+/// Giving a promise.
+impl Core {
+    pub(super) fn prepare(self: &Arc<Self>, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote> {
+        let until = self.admit(batch)?;
+        loop {
+            let bases = match self.bases(batch, until)? {
+                Ok(bases) => bases,
+                Err(contenders) => return Ok(Vote::Conflicts(contenders)),
+            };
+            let mut letter = self.letter(batch, &bases, intent)?;
+            if let Some(end) = self.order_prepare(&mut letter, &bases)? {
+                self.await_end(end)?;
+                let (core, letter) = (self.clone(), Some(letter));
+                return Ok(Vote::Promised(Box::new(FilePromise { core, letter })));
+            }
+        }
+    }
+
+    fn letter(&self, batch: &Arc<Batch>, bases: &Bases, intent: &Intent) -> Result<Letter> {
+        let fields = self.finishing(batch, intent.gtid)?;
+        let finish = build(FrameKind::Commit, &fields, batch, &bases.writes)?;
+        let Intent { gtid, coordinator } = intent.clone();
+        Ok(Letter { gtid, coordinator, offset: 0, batch: batch.clone(), finish })
+    }
+
+    /// What the frame says that keeps a promise. It names all its types: by then, where they are
+    /// defined now may lie far back.
+    fn finishing(&self, batch: &Batch, gtid: GlobalId) -> Result<Fields> {
+        let (metadata, types) = (batch.metadata.clone(), self.all_types(batch)?);
+        Ok(Fields { metadata, types, gtid: Some(gtid), ..Fields::default() })
+    }
+
+    /// The ordered section: where the Prepare ends; `None` where a base was overtaken.
+    fn order_prepare(&self, letter: &mut Letter, bases: &Bases) -> Result<Option<u64>> {
+        let batch = &letter.batch;
+        let fields = Fields {
+            types: self.undefined_types(batch)?,
+            coordinator: letter.coordinator.clone(),
+            reads: batch.reads.clone(),
+            ..self.finishing(batch, letter.gtid)?
+        };
+        let builder = build(FrameKind::Prepare, &fields, batch, &bases.writes)?;
+        let room = letter.room();
+        let mut ordered = self.ordered.lock();
+        let offset = loop {
+            self.check_open(&ordered)?;
+            if self.overtaken(&ordered, batch, bases)? {
+                return Ok(None);
+            }
+            if !ordered.promises.reserve(letter.gtid, batch, room) {
+                let gtid = letter.gtid;
+                let what = format!("something is promised to the transaction {gtid} already");
+                return Err(Error::InvalidArgument(what.into()));
+            }
+            if batch.is_empty() {
+                // Nothing to bring back after a crash: the reservation is all.
+                return Ok(Some(0));
+            }
+            let placed = self.take_place(&mut ordered, builder.length(), 0);
+            match placed {
+                Ok(Some(offset)) => break offset,
+                // The section was left: others may have been faster.
+                _ => ordered.promises.release(letter.gtid),
+            }
+            placed?;
+        };
+        letter.offset = offset;
+        let (tid, end, act) = (ordered.last_tid, ordered.end, Act::Prepare(letter.gtid));
+        self.enqueue(ordered, Placed { builder, offset, end, tid, sync: true, act }, &fields);
+        Ok(Some(end))
+    }
+}
+
+/// Settling one.
+impl Core {
+    /// Commits what was promised; the reservation ends.
+    fn keep(&self, letter: &Letter, sync: bool) -> Result<Receipt> {
+        let batch = &letter.batch;
+        let mut ordered = self.ordered.lock();
+        if batch.is_empty() {
+            ordered.promises.release(letter.gtid);
+            self.moved.notify_all();
+            return Ok(Receipt { tid: self.generation.last_tid(), places: Vec::new() });
+        }
+        drop(ordered);
+        let fields = self.finishing(batch, letter.gtid)?;
+        let builder = letter.finish.clone();
+        let starts = builder.record_starts().to_vec();
+        let mut ordered = self.ordered.lock();
+        let (tid, offset) = loop {
+            self.check_open(&ordered)?;
+            let tid = self.next_tid(&ordered)?;
+            if let Some(offset) = self.take_place(&mut ordered, builder.length(), letter.room())? {
+                break (tid, offset);
+            }
+        };
+        ordered.promises.release(letter.gtid);
+        let (end, act) = (ordered.end, Act::Commit(batch.clone(), Some(letter.gtid)));
+        self.enqueue(ordered, Placed { builder, offset, end, tid, sync, act }, &fields);
+        self.await_published(tid)?;
+        Ok(self.receipt(tid, offset, &starts))
+    }
+
+    /// Takes a promise back; the reservation ends.
+    fn take_back(&self, letter: &Letter) -> Result<()> {
+        if letter.batch.is_empty() {
+            self.ordered.lock().promises.release(letter.gtid);
+            self.moved.notify_all();
+            return Ok(());
+        }
+        let end = self.note(letter.gtid, FrameKind::Abort, Act::Abort(letter.gtid))?;
+        self.await_end(end)
+    }
+
+    /// Puts a frame without records in line, which is about a global transaction; its end.
+    pub(super) fn note(&self, gtid: GlobalId, kind: FrameKind, act: Act) -> Result<u64> {
+        let fields = Fields { gtid: Some(gtid), ..Fields::default() };
+        let builder = build(kind, &fields, &Batch::default(), &[])?;
+        let mut ordered = self.ordered.lock();
+        let offset = loop {
+            self.check_open(&ordered)?;
+            let room = ordered.promises.room;
+            if let Some(offset) = self.take_place(&mut ordered, builder.length(), room)? {
+                break offset;
+            }
+        };
+        if kind == FrameKind::Abort {
+            ordered.promises.release(gtid);
+        }
+        let (tid, end) = (ordered.last_tid, ordered.end);
+        self.enqueue(ordered, Placed { builder, offset, end, tid, sync: false, act }, &fields);
+        Ok(end)
+    }
+
+    fn park(&self, letter: Letter) {
+        self.ordered.lock().promises.park(letter);
+    }
+
+    /// Settles a promise that is in doubt, durably.
+    pub(super) fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()> {
+        let letter = {
+            let mut ordered = self.ordered.lock();
+            self.check_open(&ordered)?;
+            ordered.promises.take_parked(gtid)
+        };
+        let Some(letter) = letter else { return Ok(()) };
+        let settled = match committed {
+            true => self.keep(&letter, true).map(drop),
+            false => self.take_back(&letter),
+        };
+        tracing::info!(%gtid, committed, path = %self.path().display(), "a promise was in doubt");
+        settled.inspect_err(|_| self.park(letter))
+    }
+
+    /// The promises that are in doubt. Who only reads tells those that a writer may yet keep, too.
+    pub(super) fn in_doubt(&self) -> Result<Vec<Doubt>> {
+        let reads_only = self.options.mode == Mode::ReadOnly;
+        let prepared: Vec<_> = match reads_only {
+            true => self.prepared.lock().iter().map(|(&gtid, &at)| (gtid, at)).collect(),
+            false => {
+                let ordered = self.ordered.lock();
+                ordered.promises.parked().map(|letter| (letter.gtid, letter.offset)).collect()
+            }
+        };
+        let end = self.generation.published_end();
+        let doubt = |(gtid, offset)| {
+            let Fields { coordinator, metadata, .. } = self.generation.log.fields(offset, end)?;
+            Ok(Doubt { gtid, coordinator, note: metadata.note, offset })
+        };
+        prepared.into_iter().map(doubt).collect()
+    }
+
+    /// Reserves again what the Prepare at `offset` had reserved when the file was open before.
+    pub(super) fn take_up(&self, offset: u64) -> Result<()> {
+        let generation = &self.generation;
+        let wrong = |wrong| generation.log.corrupt(offset, wrong);
+        let mut window = Window::new(&generation.log, generation.published_end());
+        let frame = window.frame(offset)?.map_err(wrong)?;
+        let Fields { metadata, gtid, coordinator, reads, .. } =
+            Fields::decode(frame.fields()).map_err(wrong)?;
+        let gtid = gtid.ok_or_else(|| wrong("a Prepare without a global id".into()))?;
+        let mut batch = Batch::default();
+        (batch.metadata, batch.reads) = (metadata, reads);
+        let mut bases = Bases { writes: Vec::new(), reads: Vec::new() };
+        for record in frame.records(&generation.log.sums) {
+            let (_, record) = record.map_err(wrong)?;
+            bases.writes.push(record.previous);
+            add(&mut batch, generation, &record)?;
+        }
+        let batch = Arc::new(batch);
+        self.admit(&batch)?;
+        let letter = self.letter(&batch, &bases, &Intent { gtid, coordinator })?;
+        let letter = Letter { offset, ..letter };
+        let mut ordered = self.ordered.lock();
+        ordered.promises.reserve(gtid, &batch, letter.room());
+        ordered.promises.park(letter);
+        Ok(())
+    }
+}
+
+/// Adds what a record stores to a batch.
+fn add(batch: &mut Batch, generation: &Generation, record: &Record<'_>) -> Result<()> {
+    let base = match record.previous {
+        0 => Tid::ZERO,
+        previous => generation.record(record.oid, previous)?.tid,
+    };
+    match &record.content {
+        None => batch.remove(record.oid, base, record.pinned),
+        Some(content) => {
+            let references: Result<Vec<_>, _> = content.references.iter().collect();
+            let references =
+                references.map_err(|it| generation.log.corrupt(record.previous, it))?;
+            let named = (record.oid, base, record.pinned);
+            batch.put(named, content.type_id, &references, &content.data);
+        }
+    }
+    Ok(())
+}
+
+impl Promise for FilePromise {
+    fn finish(mut self: Box<Self>) -> Result<Receipt> {
+        let letter = self.letter.take().ok_or(Error::Closed)?;
+        self.core.keep(&letter, false).inspect_err(|_| self.core.park(letter))
+    }
+
+    fn abort(mut self: Box<Self>) -> Result<()> {
+        let letter = self.letter.take().ok_or(Error::Closed)?;
+        self.core.take_back(&letter).inspect_err(|_| self.core.park(letter))
+    }
+
+    fn park(self: Box<Self>) {
+        // Dropping it does.
+    }
+}
+
+impl Drop for FilePromise {
+    fn drop(&mut self) {
+        let Some(letter) = self.letter.take() else { return };
+        if letter.batch.is_empty() {
+            // Nothing that a decision could bring back.
+            let _ = self.core.take_back(&letter);
+        } else {
+            self.core.park(letter);
+        }
+    }
+}

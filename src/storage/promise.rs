@@ -1,0 +1,108 @@
+//! What a storage says and hears of transactions that it commits together with others.
+//!
+//! A storage that takes part *promises* to commit a batch ([`Vote`], [`Promise`]), and one that
+//! decides remembers that it did ([`Fate`], [`OpenDecision`]). A promise that nobody kept or took
+//! back is *in doubt* ([`Doubt`]): only the decider knows what becomes of it.
+//!
+//! # Invariants
+//! - What a promise would write, and what it relies on, does not change before it is settled.
+//! - An answer that a transaction was committed, or given up, is never contradicted later.
+
+use super::{Contender, Receipt};
+use crate::error::Result;
+use crate::format::{Coordinator, Participant};
+use crate::id::{GlobalId, Tid};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a promise is made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// The transaction, under the name that all participants know.
+    pub gtid: GlobalId,
+    /// Who decides, if that is a database that remembers.
+    pub coordinator: Option<Coordinator>,
+}
+
+/// The answer to the request for a promise.
+#[derive(Debug)]
+pub enum Vote {
+    /// It is given, and outlives a power loss where the storage does.
+    Promised(Box<dyn Promise>),
+    /// Nothing was promised: these objects were changed, or checked, on another base, or are
+    /// promised to others.
+    Conflicts(Vec<Contender>),
+}
+
+/// A `Promise` to commit a batch, and its exits. Dropped without any of them, it is in doubt.
+pub trait Promise: Send + Debug {
+    /// Keeps it: commits the batch, without waiting for the disk. The decision is durable, and
+    /// would bring the batch back.
+    ///
+    /// # Errors
+    /// Leave it in doubt: [`Error::Halted`](crate::Error::Halted),
+    /// [`Error::Closed`](crate::Error::Closed).
+    fn finish(self: Box<Self>) -> Result<Receipt>;
+
+    /// Takes it back: nothing of the batch remains.
+    ///
+    /// # Errors
+    /// As for [`finish`](Promise::finish).
+    fn abort(self: Box<Self>) -> Result<()>;
+
+    /// Leaves it in doubt.
+    fn park(self: Box<Self>);
+}
+
+/// What became of a global transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It was decided here, as this transaction.
+    Committed(Tid),
+    /// It never was decided here, and never will be.
+    Aborted,
+    /// That cannot be told.
+    Unknown,
+}
+
+/// A promise that is not settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Doubt {
+    /// The transaction.
+    pub gtid: GlobalId,
+    /// Who decides, if that is a database that remembers.
+    pub coordinator: Option<Coordinator>,
+    /// The transaction's note.
+    pub note: String,
+    /// Where the promise stands in the file, in bytes; 0 where there is no file.
+    pub offset: u64,
+}
+
+/// A decision that somebody may still ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenDecision {
+    /// The transaction, under the name that all participants know.
+    pub gtid: GlobalId,
+    /// The transaction, as it was committed here.
+    pub tid: Tid,
+    /// Those it was decided for.
+    pub participants: Vec<Participant>,
+}
+
+/// A `DurableMark` tells how much of a storage survives a power loss, also after it was closed.
+#[derive(Debug, Clone, Default)]
+pub struct DurableMark(Arc<AtomicU64>);
+
+impl DurableMark {
+    /// The last transaction that does, and all before it.
+    pub fn tid(&self) -> Tid {
+        Tid::new(self.0.load(Ordering::Acquire))
+    }
+
+    pub(super) fn raise(&self, tid: Tid) {
+        self.0.fetch_max(tid.number(), Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,6 @@
+//! Transactions of several databases: both or neither, whatever happens, and never half.
+
+mod crashes;
+mod doubts;
+mod kit;
+mod looking;

@@ -1,0 +1,1 @@
+//! Promises in doubt: who is asked, who is not, and what holds meanwhile.
