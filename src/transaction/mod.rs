@@ -42,12 +42,12 @@ mod savepoint;
 mod state;
 mod synchronizer;
 
+pub use crate::error::{Action, ActionLog, Phase};
 pub(crate) use contain::{contain, discard};
 pub use current::Current;
 pub use data_manager::{DataManager, Decision, Info, ManagerId, Participant, Prepared, Saved};
 pub use guard::Transaction;
 pub use hooks::{HookFailure, HookResult};
-pub use log::{Action, Phase};
 pub use manager::{Epoch, TransactionManager};
 pub use outcome::{Outcome, Report, Status, Unfinished};
 pub use retry::{Retry, RetryPolicy};

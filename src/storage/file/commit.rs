@@ -156,7 +156,7 @@ impl Core {
         let fields = Fields::of_commit(batch.metadata.clone(), types, batch.decision.clone());
         let mut bytes = Vec::new();
         fields.encode(&mut bytes);
-        let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0);
+        let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0.into());
         let mut builder = FrameBuilder::new(FrameKind::Commit, &bytes).map_err(wrong)?;
         builder.reserve(batch.len(), batch.encoded_len() + 32 * batch.len());
         for (write, &previous) in batch.writes().zip(&bases.writes) {

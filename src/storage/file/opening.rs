@@ -102,7 +102,7 @@ impl Subject {
             return Err(Damage::new(&self.path, end, walked.proven, what).into());
         }
         if let Some((&gtid, &offset)) = replay.prepared.first_key_value() {
-            return Err(Error::InDoubt(Box::new(InDoubt::new(&self.path, gtid, offset))));
+            return Err(Error::InDoubt(Box::new(InDoubt::new(&self.path, gtid, offset)).into()));
         }
         if !clean {
             let marks = (walked.proven, end, length);
