@@ -1,4 +1,4 @@
-//! [`logged`]: what a piece of code logs at some level.
+//! [`logged`]: what a piece of code logs at some level; [`spanned`]: the spans it opens.
 
 use parking_lot::Mutex;
 use std::fmt::{Debug, Write};
@@ -14,15 +14,25 @@ pub fn logged_errors(code: impl FnOnce()) -> Vec<String> {
 
 /// Runs `code` and returns the events of this thread at this level, as text.
 pub fn logged(level: Level, code: impl FnOnce()) -> Vec<String> {
-    let lines = Arc::default();
-    let collector = Collector { level, lines: Arc::clone(&lines) };
+    collected(level, code).0
+}
+
+/// Runs `code` and returns the spans that it opens at debug level, as text.
+pub fn spanned(code: impl FnOnce()) -> Vec<String> {
+    collected(Level::DEBUG, code).1
+}
+
+fn collected(level: Level, code: impl FnOnce()) -> (Vec<String>, Vec<String>) {
+    let (lines, spans) = Default::default();
+    let collector = Collector { level, lines: Arc::clone(&lines), spans: Arc::clone(&spans) };
     tracing::subscriber::with_default(collector, code);
-    std::mem::take(&mut *lines.lock())
+    (std::mem::take(&mut *lines.lock()), std::mem::take(&mut *spans.lock()))
 }
 
 struct Collector {
     level: Level,
     lines: Arc<Mutex<Vec<String>>>,
+    spans: Arc<Mutex<Vec<String>>>,
 }
 
 struct Line(String);
@@ -44,7 +54,10 @@ impl Subscriber for Collector {
         self.lines.lock().push(line.0);
     }
 
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut line = Line(format!("{}: ", span.metadata().name()));
+        span.record(&mut line);
+        self.spans.lock().push(line.0.trim_end().into());
         Id::from_u64(1)
     }
 
