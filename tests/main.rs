@@ -26,6 +26,7 @@ mod object_faults;
 mod object_savepoints;
 mod objects;
 mod opening;
+mod outbox;
 mod retries;
 mod samples;
 mod savepoints;
