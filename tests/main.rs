@@ -33,6 +33,7 @@ mod savepoints;
 mod several;
 mod shapes;
 mod simulated_disk;
+mod staged_files;
 mod storage_laws;
 mod tidy;
 mod transaction_model;
