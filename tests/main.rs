@@ -27,6 +27,7 @@ mod object_savepoints;
 mod objects;
 mod opening;
 mod outbox;
+mod quotes;
 mod retries;
 mod samples;
 mod savepoints;

@@ -324,6 +324,17 @@ fn without_a_database_that_remembers_they_do_not_prepare() {
 }
 
 #[test]
+fn a_recovery_in_the_middle_of_a_transaction_is_refused_and_harms_nothing() {
+    let (home, bank) = Bank::new();
+    let mut transaction = bank.paying(10);
+
+    assert!(bank.files.recover(&bank.db).is_err());
+
+    transaction.commit().unwrap();
+    assert_stated(&home, Some("10"));
+}
+
+#[test]
 fn names_that_are_not_for_users_are_refused() {
     let (_home, bank) = Bank::new();
     let _running = bank.manager.begin().unwrap();

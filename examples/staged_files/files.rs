@@ -80,8 +80,12 @@ impl StagedFiles {
     /// Finishes or forgets what a crash left, as the database `db` decided, and removes what was
     /// never promised; how many transactions are still in doubt, because `db` has no answer.
     ///
-    /// To be called before the first write.
+    /// To be called when a program starts, and where a commit was unknown or left something
+    /// unfinished.
     pub fn recover(&self, db: &Database) -> Result<usize> {
+        if !self.shared.work().staged.is_empty() {
+            return Err(Error::other("a transaction is writing files, which must end first"));
+        }
         // Read first: what is in this list and not among the intents is finished.
         let decisions = db.open_decisions()?;
         let mut left = Vec::new();
