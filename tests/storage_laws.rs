@@ -6,6 +6,7 @@ mod commits;
 mod history;
 mod kit;
 mod model;
+mod promises;
 mod races;
 mod reads;
 
@@ -83,6 +84,20 @@ macro_rules! storage_laws {
                 transactions_are_read_from_both_ends
                 an_iterator_does_not_show_what_came_later
                 a_copy_of_all_transactions_compares_equal
+            }
+            promises {
+                a_promise_is_seen_by_nobody_until_it_is_kept
+                a_promise_that_is_taken_back_leaves_nothing
+                a_promise_on_an_old_base_is_refused
+                what_is_promised_is_changed_and_relied_on_by_nobody_else
+                what_a_promise_relies_on_is_changed_by_nobody_and_relied_on_by_others
+                a_promise_that_only_relies_stores_nothing
+                a_promise_in_doubt_is_settled_on_a_word
+                one_transaction_is_promised_one_batch
+                a_decision_is_told_for_ever_and_open_until_it_is_ended
+                a_decision_without_changes_is_one
+                what_was_asked_for_before_it_was_decided_is_never_decided
+                who_does_not_hold_a_transaction_tells_nothing_of_what_came_after_it
             }
             races {
                 objects_changed_together_are_always_seen_equal

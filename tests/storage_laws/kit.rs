@@ -48,6 +48,10 @@ impl Work<'_> {
         self
     }
 
+    pub fn into_batch(self) -> Batch {
+        self.batch
+    }
+
     pub fn verdict(self) -> Verdict {
         self.storage.commit(&Arc::new(self.batch)).expect("a verdict")
     }

@@ -64,6 +64,7 @@ struct State {
     pending: Option<i64>,
     faults: HashMap<Phase, Fault>,
     on_flush: Option<Box<dyn FnMut() -> bool + Send>>,
+    acts: HashMap<Phase, Box<dyn FnOnce() + Send>>,
     waits: usize,
     memories: usize,
     forgotten: Vec<usize>,
@@ -142,6 +143,11 @@ impl Cell {
         self.state.lock().faults.clear();
     }
 
+    /// Called in this phase, the next time it comes to it.
+    pub fn at(&self, phase: Phase, act: impl FnOnce() + Send + 'static) {
+        self.state.lock().acts.insert(phase, Box::new(act));
+    }
+
     /// Called in every flush; returns whether it changed anything.
     pub fn on_flush(&self, code: impl FnMut() -> bool + Send + 'static) {
         self.state.lock().on_flush = Some(Box::new(code));
@@ -170,6 +176,8 @@ impl Cell {
     fn called(&self, phase: Phase) -> Result<()> {
         let name = &self.name;
         self.journal.say(format!("{name} {phase}"));
+        let act = self.state.lock().acts.remove(&phase);
+        act.into_iter().for_each(|act| act());
         let fault = {
             let mut state = self.state.lock();
             let fault = state.faults.get(&phase).copied();
