@@ -10,3 +10,4 @@ pub mod rng;
 pub mod sim;
 pub mod source;
 pub mod sparse;
+pub mod third;

@@ -64,7 +64,8 @@ impl Source {
         }
     }
 
-    /// All Rust files in a folder of the project and below it; none where there is no such folder.
+    /// All Rust files in a folder of the project and below it, without what a package in there has
+    /// built; none where there is no such folder.
     pub fn all(folder: &str) -> Vec<Source> {
         let mut files: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
             .into_iter()
@@ -76,7 +77,9 @@ impl Source {
         for file in files {
             let path = format!("{folder}/{}", file.file_name().to_str().expect("names are text"));
             if file.path().is_dir() {
-                sources.extend(Source::all(&path));
+                if file.file_name() != "target" {
+                    sources.extend(Source::all(&path));
+                }
             } else if path.ends_with(".rs") {
                 sources.push(Source::new(&path, &read(&path)));
             }
