@@ -1,4 +1,4 @@
-//! [`logged`]: what a piece of code logs at some level; [`spanned`]: the spans it opens.
+//! [`logged`]: what a piece of code logs at some level; [`spanned`]: the spans it enters.
 
 use parking_lot::Mutex;
 use std::fmt::{Debug, Write};
@@ -17,22 +17,25 @@ pub fn logged(level: Level, code: impl FnOnce()) -> Vec<String> {
     collected(level, code).0
 }
 
-/// Runs `code` and returns the spans that it opens at debug level, as text.
+/// Runs `code` and returns the spans that it enters at debug level, as text.
 pub fn spanned(code: impl FnOnce()) -> Vec<String> {
     collected(Level::DEBUG, code).1
 }
 
 fn collected(level: Level, code: impl FnOnce()) -> (Vec<String>, Vec<String>) {
-    let (lines, spans) = Default::default();
-    let collector = Collector { level, lines: Arc::clone(&lines), spans: Arc::clone(&spans) };
+    let (lines, entered, known) = Default::default();
+    let collector =
+        Collector { level, lines: Arc::clone(&lines), entered: Arc::clone(&entered), known };
     tracing::subscriber::with_default(collector, code);
-    (std::mem::take(&mut *lines.lock()), std::mem::take(&mut *spans.lock()))
+    (std::mem::take(&mut *lines.lock()), std::mem::take(&mut *entered.lock()))
 }
 
 struct Collector {
     level: Level,
     lines: Arc<Mutex<Vec<String>>>,
-    spans: Arc<Mutex<Vec<String>>>,
+    entered: Arc<Mutex<Vec<String>>>,
+    /// Every span; its id is its number, from 1.
+    known: Mutex<Vec<String>>,
 }
 
 struct Line(String);
@@ -57,12 +60,17 @@ impl Subscriber for Collector {
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let mut line = Line(format!("{}: ", span.metadata().name()));
         span.record(&mut line);
-        self.spans.lock().push(line.0.trim_end().into());
-        Id::from_u64(1)
+        let mut known = self.known.lock();
+        known.push(line.0.trim_end().into());
+        Id::from_u64(known.len() as u64)
+    }
+
+    fn enter(&self, id: &Id) {
+        let span = self.known.lock()[id.into_u64() as usize - 1].clone();
+        self.entered.lock().push(span);
     }
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
 }

@@ -50,7 +50,7 @@ pub struct Model {
     registered: usize,
     first: usize,
     faults: HashMap<(usize, Phase), Fault>,
-    at_flush: [Option<FlushDeed>; 3],
+    at_flush: [Option<(FlushDeed, bool)>; 3],
     pub calls: Vec<String>,
 }
 
@@ -109,7 +109,7 @@ impl Model {
             Step::Elsewhere(value) => self.change_database(value),
             Step::Fault(who, phase, fault) => drop(self.faults.insert((who, phase), fault)),
             Step::Mend => self.faults.clear(),
-            Step::AtFlush(who, deed) => self.at_flush[who] = Some(deed),
+            Step::AtFlush(who, deed, says) => self.at_flush[who] = Some((deed, says)),
             Step::Release(number) => self.work.points.retain(|point| point.number != number),
             Step::Abort | Step::Drop if !self.running => {}
             Step::Abort => return self.abort(),
@@ -280,25 +280,31 @@ impl Model {
                     answer => return Err(answer),
                 }
             }
-            let mut changed = false;
-            for who in self.members().into_iter().filter(|&who| who != DATABASE) {
-                if let Some(fault) = self.call(who, Flush) {
-                    return Err(Answer::of_fault(fault));
-                }
-                match self.at_flush[who].take() {
-                    None => continue,
-                    Some(FlushDeed::Set(other, value)) => self.work.pending[other] = Some(value),
-                    Some(FlushDeed::Hook(name)) => {
-                        let (when, priority, deed) = (When::Before, 0, Deed::Nothing);
-                        self.register(Hook { name, when, priority, deed });
-                    }
-                }
-                changed = true;
-            }
-            if !changed {
+            if !self.flush()? {
                 return Ok(());
             }
         }
+    }
+
+    /// One round; whether anything changed, was joined or was added.
+    fn flush(&mut self) -> Result<bool, Answer> {
+        let (members, mut changed) = (self.members(), false);
+        for &who in members.iter().filter(|&&who| who != DATABASE) {
+            if let Some(fault) = self.call(who, Flush) {
+                return Err(Answer::of_fault(fault));
+            }
+            let Some((deed, says)) = self.at_flush[who].take() else { continue };
+            changed |= says;
+            match deed {
+                FlushDeed::Set(other, value) => self.work.pending[other] = Some(value),
+                FlushDeed::Hook(name) => {
+                    let (when, priority, deed) = (When::Before, 0, Deed::Nothing);
+                    self.register(Hook { name, when, priority, deed });
+                }
+            }
+        }
+        let hooked = self.work.hooks.iter().any(|(_, hook)| hook.when == When::Before);
+        Ok(changed || hooked || self.members() != members)
     }
 
     fn phases(&mut self) -> Answer {

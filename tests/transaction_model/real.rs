@@ -38,8 +38,11 @@ pub struct Real {
     database: Database,
     transaction: Option<Transaction>,
     savepoints: Vec<Option<Savepoint>>,
-    at_flush: [Arc<Mutex<Option<FlushDeed>>>; 3],
+    at_flush: [AtFlush; 3],
 }
+
+/// What a cell does at its next flush, and whether it says so.
+type AtFlush = Arc<Mutex<Option<(FlushDeed, bool)>>>;
 
 /// A database that decides, whoever else takes part.
 fn smallest_database() -> Database {
@@ -74,12 +77,12 @@ impl Real {
         let number = database.transact(|conn| conn.root_or_init("n", |_| Ok(Number(0)))).unwrap();
         let connection = Arc::new(Mutex::new(database.connect(&manager)));
         let world = World { manager: manager.clone(), cells, connection, number, journal };
-        let at_flush: [Arc<Mutex<Option<FlushDeed>>>; 3] = Default::default();
+        let at_flush: [AtFlush; 3] = Default::default();
         for (cell, deed) in world.cells.iter().zip(&at_flush) {
             let (world, deed) = (world.clone(), deed.clone());
             cell.on_flush(move || {
                 let deed = deed.lock().take();
-                deed.is_some_and(|deed| world.flush(deed).is_ok())
+                deed.is_some_and(|(deed, says)| world.flush(deed).map(|()| says).unwrap())
             });
         }
         let (journal, savepoints) = (world.journal.clone(), Vec::new());
@@ -155,7 +158,7 @@ impl Real {
             Step::Release(number) => drop(self.savepoints.get_mut(number).and_then(Option::take)),
             Step::Fault(who, phase, fault) => self.world.cells[who].break_at(phase, fault),
             Step::Mend => self.world.cells.iter().for_each(Cell::mend),
-            Step::AtFlush(who, deed) => *self.at_flush[who].lock() = Some(deed),
+            Step::AtFlush(who, deed, says) => *self.at_flush[who].lock() = Some((deed, says)),
             Step::Hook(hook) => self.world.register(transaction?, hook)?,
             Step::Doom => transaction?.doom()?,
             Step::Abort => transaction.map_or(Ok(()), Transaction::abort)?,

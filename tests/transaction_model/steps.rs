@@ -83,7 +83,8 @@ pub enum Step {
     Release(usize),
     Fault(usize, Phase, Fault),
     Mend,
-    AtFlush(usize, FlushDeed),
+    /// A cell does this at its next flush, and says so, or not.
+    AtFlush(usize, FlushDeed, bool),
     Hook(Hook),
     Doom,
     Commit,
@@ -186,7 +187,7 @@ fn any_step(rng: &mut Rng, number: usize) -> Step {
         67..70 => Step::Release(rng.below(8) as usize),
         70..76 => Step::Fault(rng.below(3) as usize, any_phase(rng), any_fault(rng)),
         76..79 => Step::Mend,
-        79..84 => Step::AtFlush(rng.below(3) as usize, any_flush_deed(rng, number)),
+        79..84 => Step::AtFlush(rng.below(3) as usize, any_flush_deed(rng, number), rng.coin()),
         84..109 => Step::Hook(any_hook(rng, number)),
         109 => Step::Doom,
         110..124 => Step::Commit,
