@@ -22,8 +22,8 @@ pub use jobs::{
     Policy, RunMode, Runner, RunnerBuilder,
 };
 pub use object::{
-    Connection, Database, OnDoubt, Options, Persistent, Ref, Settings, View, codec, decode_as,
-    shape,
+    Connection, Database, Isolation, OnDoubt, Options, Persistent, Ref, Settings, View, codec,
+    decode_as, shape,
 };
 pub use storage::file::Reads;
 pub use storage::{Doubt, Durability, Fate, OpenDecision};

@@ -20,6 +20,7 @@ mod flushes;
 mod format;
 mod group_commit;
 mod hooks;
+mod isolation;
 mod jobs;
 mod laws;
 mod object_cache;

@@ -23,6 +23,7 @@ use crate::storage::{
 };
 use crate::transaction::{Decision, Info, contain};
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How often one commit may merge with those that were faster.
@@ -135,6 +136,8 @@ struct Commit<'a> {
     buffers: Buffers,
     /// Who refers to objects that the storage has nothing of: new ones, or none.
     unknown: Vec<(Oid, Oid)>,
+    /// What must stay as it was read, and is not merged.
+    read: HashMap<Oid, Tid>,
 }
 
 /// What is to be stored.
@@ -173,7 +176,8 @@ impl<'a> Commit<'a> {
         batch.decision = decision.map(decided);
         let mut checks = writes.checks();
         let (items, buffers, unknown) = Default::default();
-        let mut commit = Commit { core, info, reached, snapshot, items, buffers, unknown };
+        let read = writes.read.clone();
+        let mut commit = Commit { core, info, reached, snapshot, items, buffers, unknown, read };
         for (oid, entry) in writes.into_entries() {
             commit.add(&mut batch, oid, entry)?;
         }
@@ -286,7 +290,8 @@ impl<'a> Commit<'a> {
         let oid = contender.oid;
         let index = self.item(oid).filter(|_| !contender.read);
         let conflict = self.conflict(&contender, index);
-        let mergeable = index.filter(|_| contender.promised.is_none());
+        let stays = contender.promised.is_some() || self.read.contains_key(&oid);
+        let mergeable = index.filter(|_| !stays);
         let Some(index) = mergeable else { return Err(conflict.into()) };
         let (Some(mine), Some(revision)) = (&self.items[index].object, &contender.revision) else {
             return Err(conflict.into());

@@ -12,6 +12,7 @@ use super::codec::RoundTrips;
 use super::database::Settings;
 use super::doubts::Search;
 use super::endings::Endings;
+use super::isolation::Isolation;
 use super::registry::Registered;
 use super::types::Types;
 use crate::storage::{Durability, Storage};
@@ -30,6 +31,7 @@ pub(super) struct Core {
     pub round_trips: RoundTrips,
     /// What commits wait for that say nothing else.
     pub durability: Durability,
+    pub isolation: Isolation,
     pub attachment: Attachment,
     pub endings: Endings,
     /// Where those are looked for who decide what is in doubt here.
@@ -47,6 +49,7 @@ impl Core {
             types: Types::default(),
             round_trips: RoundTrips::default(),
             durability: settings.durability,
+            isolation: settings.isolation,
             attachment: Attachment::default(),
             endings: Endings::default(),
             search,

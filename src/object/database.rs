@@ -10,6 +10,7 @@
 use super::connection::Connection;
 use super::core::Core;
 use super::doubts::Search;
+use super::isolation::Isolation;
 use super::reference::Ref;
 use super::registry;
 use super::turn::Turn;
@@ -47,6 +48,8 @@ pub struct Database {
 pub struct Settings {
     /// What commits wait for that do not say otherwise.
     pub durability: Durability,
+    /// What transactions see of each other.
+    pub isolation: Isolation,
     /// How many bytes of objects are kept decoded, counted by the length of their encoding: 64 MiB
     /// unless told.
     pub cache_bytes: u64,
@@ -54,7 +57,8 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { durability: Durability::default(), cache_bytes: 64 << 20 }
+        let (durability, isolation) = Default::default();
+        Settings { durability, isolation, cache_bytes: 64 << 20 }
     }
 }
 

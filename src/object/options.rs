@@ -9,6 +9,7 @@
 
 use super::database::{Database, Settings};
 use super::doubts::{OnDoubt, RESOLVING, Search};
+use super::isolation::Isolation;
 use super::registry::Registered;
 use crate::error::{Error, InDoubt, NotADatabase, Result};
 use crate::file::{Directory, DiskDirectory};
@@ -61,6 +62,12 @@ impl Options {
     /// What commits wait for that do not say otherwise.
     pub fn durability(mut self, durability: Durability) -> Options {
         self.settings.durability = durability;
+        self
+    }
+
+    /// What transactions see of each other.
+    pub fn isolation(mut self, isolation: Isolation) -> Options {
+        self.settings.isolation = isolation;
         self
     }
 

@@ -52,7 +52,7 @@ impl Participant {
     /// Takes the changes out, unless a closure is still at work on one.
     fn take(&self) -> Result<Writes> {
         self.settled()?;
-        Ok(self.writes.leave(self.transaction))
+        Ok(self.writes.leave_to_commit(self.transaction))
     }
 
     /// Remembers whom it lost to.

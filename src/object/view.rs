@@ -10,6 +10,7 @@
 
 use super::cache::Cached;
 use super::core::Core;
+use super::isolation::ReadSet;
 use super::roots::Roots;
 use super::watch::Watch;
 use super::{Persistent, Ref};
@@ -204,6 +205,25 @@ impl View {
 
     #[inline]
     fn find<T: Persistent>(&self, oid: Oid, snapshot: Seen<'_>) -> Result<Found<T>> {
+        match (self.read_set(), &snapshot) {
+            (Some(reads), Seen::Now(now)) => {
+                let transaction = now.transaction;
+                let found = self.seek(oid, snapshot);
+                reads.note(transaction, oid, &found, |found: &Found<T>| found.tid);
+                found
+            }
+            _ => self.seek(oid, snapshot),
+        }
+    }
+
+    /// Where it is noted what is read; nowhere, under snapshot isolation.
+    #[inline]
+    fn read_set(&self) -> Option<&ReadSet> {
+        self.watch()?.writes.reads.as_ref()
+    }
+
+    #[inline]
+    fn seek<T: Persistent>(&self, oid: Oid, snapshot: Seen<'_>) -> Result<Found<T>> {
         let cached = self.core.cache.get(oid, snapshot.place(oid), snapshot.tid());
         if let Some(Cached { tid, pinned, object, .. }) = cached
             && let Ok(object) = object.downcast()
@@ -219,7 +239,11 @@ impl View {
     /// The revision of an object in the snapshot: what a check, or a removal, is based on.
     pub(super) fn revision(&self, oid: Oid) -> Result<(Tid, bool)> {
         let snapshot = self.snapshot()?;
-        found(oid, &**snapshot).map(|revision| (revision.tid, revision.pinned))
+        let found = found(oid, &**snapshot).map(|revision| (revision.tid, revision.pinned));
+        if let (Some(reads), Seen::Now(now)) = (self.read_set(), &snapshot) {
+            reads.note(now.transaction, oid, &found, |found| found.0);
+        }
+        found
     }
 }
 

@@ -47,11 +47,12 @@ type Seen = (u64, Option<Arc<dyn Snapshot>>);
 impl Watch {
     /// A watch that hears of `manager`'s transactions, the current one included.
     pub fn new(core: &Arc<Core>, manager: &TransactionManager) -> Watch {
+        let writes = Arc::new(Shared::new(core.isolation));
         let (core, epoch, open) = (core.clone(), manager.epoch(), Mutex::default());
         let listener = Arc::new(Listener { core, epoch: epoch.clone(), open });
         let weak: Weak<Listener> = Arc::downgrade(&listener);
         manager.add_synchronizer(weak);
-        Watch { epoch, listener, now: RefCell::new(None), writes: Arc::default() }
+        Watch { epoch, listener, now: RefCell::new(None), writes }
     }
 
     /// The current transaction and its snapshot.

@@ -9,6 +9,7 @@
 //! - No lock is held while a closure has an object, nor while one is dropped: what is of no use
 //!   any more is returned.
 
+use super::isolation::{Isolation, ReadSet};
 use super::kind::{Kind, Object};
 use super::persistent::Persistent;
 use super::types::wrong_type;
@@ -22,11 +23,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The write set of a connection, shared with its participant.
-#[derive(Default)]
 pub(super) struct Shared {
     /// Whether anything may be in it: readers ask before they take the lock.
     joined: AtomicBool,
     writes: Mutex<Writes>,
+    /// What was read, where that is to be known.
+    pub reads: Option<ReadSet>,
 }
 
 /// The changes of one transaction.
@@ -38,6 +40,8 @@ pub(super) struct Writes {
     pub snapshot: Option<Arc<dyn Snapshot>>,
     /// What its commit waits for, where somebody said so: of the transaction of this number.
     pub durability: Option<(u64, Durability)>,
+    /// What it read, where that is to be known: none of it may have been changed, nor is merged.
+    pub read: HashMap<Oid, Tid>,
     entries: HashMap<Oid, Entry>,
     checks: HashMap<Oid, Tid>,
     /// By the numbers of their savepoints, which rise.
@@ -79,6 +83,11 @@ struct Layer {
 }
 
 impl Shared {
+    pub fn new(isolation: Isolation) -> Shared {
+        let reads = (isolation == Isolation::Serializable).then(ReadSet::default);
+        Shared { joined: AtomicBool::new(false), writes: Mutex::default(), reads }
+    }
+
     /// The changes, where the transaction of this number has any.
     #[inline]
     pub fn of(&self, transaction: u64) -> Option<MutexGuard<'_, Writes>> {
@@ -119,6 +128,13 @@ impl Shared {
         }
         self.joined.store(false, Ordering::Relaxed);
         writes.leave()
+    }
+
+    /// As [`leave`](Shared::leave), with what the transaction has read, for the commit. What it read
+    /// before a rollback counts: the program may have gone on because of it.
+    pub fn leave_to_commit(&self, transaction: u64) -> Writes {
+        let read = self.reads.as_ref().map(|reads| reads.take(transaction)).unwrap_or_default();
+        Writes { read, ..self.leave(transaction) }
     }
 }
 
@@ -218,7 +234,9 @@ impl Writes {
 
     /// The checks, by oid.
     pub fn checks(&self) -> Vec<(Oid, Tid)> {
-        let mut checks: Vec<_> = self.checks.iter().map(|(&oid, &tid)| (oid, tid)).collect();
+        let read = self.read.iter().filter(|(oid, _)| !self.checks.contains_key(oid));
+        let all = self.checks.iter().chain(read);
+        let mut checks: Vec<_> = all.map(|(&oid, &tid)| (oid, tid)).collect();
         checks.sort_unstable();
         checks
     }
