@@ -5,15 +5,21 @@
 //!
 //! # Invariants
 //! - An `Error` is at most 24 bytes, so that a `Result` stays cheap to return.
-//! - `Debug` prints what `Display` prints, then the sources: `fn main() -> Result<()>` shows it.
+//! - `Debug` prints what `Display` prints, then the sources, then the action log of a failed commit:
+//!   `fn main() -> Result<()>` shows it.
 
+mod actions;
 mod file;
 mod object;
+mod payload;
 
+pub use actions::{Action, ActionLog, Phase};
 pub use file::{AlreadyOpen, Corruption, Damage, InDoubt, IoFailure, NotADatabase};
 pub use object::{CodecFailure, Conflict, NotFound, SchemaMismatch};
+pub use payload::{CommitFailure, Payload};
 
 use crate::id::{GlobalId, Oid};
+use payload::Indented;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -36,52 +42,52 @@ pub type ForeignError = Box<dyn std::error::Error + Send + Sync>;
 pub enum Error {
     /// Somebody else committed the object first, and no resolver helped: begin again.
     #[error(transparent)]
-    Conflict(Box<Conflict>),
+    Conflict(Payload<Conflict>),
 
     /// The object has no revision in this view: it was never stored, removed, or packed away.
     #[error(transparent)]
-    NotFound(Box<NotFound>),
+    NotFound(Payload<NotFound>),
 
     /// Bytes in a file break a rule of the format; nothing was returned from them.
     #[error(transparent)]
-    Corrupt(Box<Corruption>),
+    Corrupt(Payload<Corruption>),
 
     /// The file lost or changed something that it once held durably; it was left as it is.
     #[error(transparent)]
-    Damaged(Box<Damage>),
+    Damaged(Payload<Damage>),
 
     /// The system said no.
     #[error(transparent)]
-    Io(Box<IoFailure>),
+    Io(Payload<IoFailure>),
 
     /// An object could not be turned into bytes, or bytes into an object.
     #[error(transparent)]
-    Codec(Box<CodecFailure>),
+    Codec(Payload<CodecFailure>),
 
     /// What is stored and what the program's type says of it are at odds.
     #[error(transparent)]
-    Schema(Box<SchemaMismatch>),
+    Schema(Payload<SchemaMismatch>),
 
     /// An earlier write or sync failed: the database takes nothing more until it is opened again.
     #[error("the database is halted ({0}); close and reopen it")]
-    Halted(Box<str>),
+    Halted(Payload<str>),
 
     /// The write or sync of this commit failed, a full disk included: after the next opening it is
     /// there, or it is not.
     #[error("the outcome of the commit is unknown ({0}); reopen the database and look")]
-    Unknown(Box<str>),
+    Unknown(Payload<str>),
 
     /// Some data managers committed and others, which cannot recover by themselves, did not.
     #[error("the transaction was committed by some of its data managers only: {0}")]
-    Mixed(Box<str>),
+    Mixed(Payload<str>),
 
     /// Another process, or another handle in this one, has the database open for writing.
     #[error("{} is locked: another handle has it open for writing", .0.display())]
-    Locked(Box<PathBuf>),
+    Locked(Payload<PathBuf>),
 
     /// Two files with one database id, a file and its copy, cannot be open in one process.
     #[error(transparent)]
-    AlreadyOpen(Box<AlreadyOpen>),
+    AlreadyOpen(Payload<AlreadyOpen>),
 
     /// The database was opened for reading only.
     #[error("cannot {0}: the database was opened for reading only")]
@@ -89,16 +95,16 @@ pub enum Error {
 
     /// The file is not a database, or of a format this program does not know.
     #[error(transparent)]
-    NotADatabase(Box<NotADatabase>),
+    NotADatabase(Payload<NotADatabase>),
 
     /// The file holds a part of a global transaction whose outcome is not known here.
     #[error(transparent)]
-    InDoubt(Box<InDoubt>),
+    InDoubt(Payload<InDoubt>),
 
     /// The transaction was to decide for others, after somebody who asked had been told that it
     /// was given up.
     #[error("the global transaction {0} was given up: somebody asked for it before it was decided")]
-    Refused(Box<GlobalId>),
+    Refused(Payload<GlobalId>),
 
     /// The database was closed.
     #[error("the database is closed")]
@@ -124,7 +130,7 @@ pub enum Error {
 
     /// An earlier step of this transaction failed: only abort is accepted.
     #[error(transparent)]
-    TransactionFailed(Box<FailedTransaction>),
+    TransactionFailed(Payload<FailedTransaction>),
 
     /// The transaction was doomed: it can only be aborted.
     #[error("cannot {0}: the transaction is doomed; abort it")]
@@ -132,7 +138,7 @@ pub enum Error {
 
     /// A data manager joined a transaction that it had joined already.
     #[error("the data manager {0} has already joined this transaction")]
-    AlreadyJoined(Box<str>),
+    AlreadyJoined(Payload<str>),
 
     /// The savepoint was rolled back past, or its transaction is over.
     #[error("the savepoint is no longer valid: {0}")]
@@ -140,11 +146,11 @@ pub enum Error {
 
     /// A data manager failed while the transaction was being aborted; all were reached.
     #[error("abort failed: {0}")]
-    AbortFailed(Box<str>),
+    AbortFailed(Payload<str>),
 
     /// A participant cannot do what was asked of it.
     #[error("{0}")]
-    Unsupported(Box<str>),
+    Unsupported(Payload<str>),
 
     /// A reference of another database was used.
     #[error("the reference to object {oid} belongs to another database")]
@@ -162,11 +168,11 @@ pub enum Error {
 
     /// User code panicked where the panic could be contained.
     #[error("{0}")]
-    Panicked(Box<str>),
+    Panicked(Payload<str>),
 
     /// The bucket of pending jobs is full; the transaction can still commit other work.
     #[error("the job bucket is full: {0}")]
-    JobsFull(Box<str>),
+    JobsFull(Payload<str>),
 
     /// The job is not this attempt's any more: it was discarded, or given to another one.
     #[error("the claim on job {job} was lost")]
@@ -177,15 +183,20 @@ pub enum Error {
 
     /// A limit of the format or of the address space was reached.
     #[error("{0}")]
-    Exhausted(Box<str>),
+    Exhausted(Payload<str>),
 
     /// An argument makes no sense.
     #[error("{0}")]
-    InvalidArgument(Box<str>),
+    InvalidArgument(Payload<str>),
+
+    /// A commit failed with an error that has no place for the action log, and several data
+    /// managers took part, or one failed to abort. What to match on is its [`Error::cause`].
+    #[error(transparent)]
+    CommitFailed(Box<CommitFailure>),
 
     /// An error of the application or of a foreign data manager.
     #[error(transparent)]
-    Other(ForeignError),
+    Other(Payload<dyn std::error::Error + Send + Sync>),
 }
 
 const _: () = assert!(size_of::<Error>() <= 24);
@@ -193,19 +204,19 @@ const _: () = assert!(size_of::<Error>() <= 24);
 impl Error {
     /// An error of somebody else, or a message.
     pub fn other(error: impl Into<ForeignError>) -> Error {
-        Error::Other(error.into())
+        Error::Other(error.into().into())
     }
 
     /// The system's refusal of `action` on the file `path`.
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Error {
-        Error::Io(Box::new(IoFailure { action, path: path.into(), source }))
+        Error::Io(Box::new(IoFailure { action, path: path.into(), source }).into())
     }
 
     /// Whether the same work, begun again in a new transaction, may succeed.
     ///
     /// True of conflicts; never of [`Error::Unknown`] and [`Error::Mixed`], whose work may be done.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Conflict(_))
+        matches!(self.cause(), Error::Conflict(_))
     }
 }
 
@@ -217,7 +228,7 @@ impl fmt::Debug for Error {
             write!(f, "\n  because: {error}")?;
             source = error.source();
         }
-        Ok(())
+        self.actions().map_or(Ok(()), |actions| write!(f, "{}", Indented(actions)))
     }
 }
 
@@ -241,6 +252,6 @@ impl FailedTransaction {
 
 impl From<FailedTransaction> for Error {
     fn from(failed: FailedTransaction) -> Error {
-        Error::TransactionFailed(Box::new(failed))
+        Error::TransactionFailed(Box::new(failed).into())
     }
 }

@@ -442,6 +442,26 @@ fn transact_inside_transact_is_an_error() {
     });
 }
 
+// T15
+#[test]
+fn two_connections_of_one_database_cannot_change_it_in_one_transaction() {
+    everywhere(|db| {
+        let account = account(db, 1);
+        let manager = TransactionManager::new();
+        let (one, two) = (db.connect(&manager), db.connect(&manager));
+        let mut transaction = manager.begin().unwrap();
+        one.modify(account, |a| a.cents += 1).unwrap();
+
+        let error = two.modify(account, |a| a.cents += 1).unwrap_err();
+
+        assert!(matches!(error, Error::Unsupported(_)), "{error}");
+        assert!(error.to_string().contains(&db.id().to_string()), "{error}");
+        assert_eq!(two.get(account).unwrap().cents, 1, "reading is no change");
+        transaction.commit().unwrap();
+        assert_eq!(cents(db, account), 2);
+    });
+}
+
 // H9, H10
 #[test]
 fn a_hook_cannot_leak_a_change_into_the_next_transaction() {

@@ -13,6 +13,7 @@ mod conflicts;
 mod corruption;
 mod counter;
 mod crash;
+mod diagnosis;
 mod files;
 mod flights;
 mod flushes;

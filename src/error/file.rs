@@ -35,7 +35,7 @@ impl Corruption {
 
 impl From<Corruption> for Error {
     fn from(corruption: Corruption) -> Error {
-        Error::Corrupt(Box::new(corruption))
+        Error::Corrupt(Box::new(corruption).into())
     }
 }
 
@@ -84,7 +84,7 @@ impl Damage {
 
 impl From<Damage> for Error {
     fn from(damage: Damage) -> Error {
-        Error::Damaged(Box::new(damage))
+        Error::Damaged(Box::new(damage).into())
     }
 }
 
@@ -144,7 +144,7 @@ impl NotADatabase {
 
 impl From<NotADatabase> for Error {
     fn from(refusal: NotADatabase) -> Error {
-        Error::NotADatabase(Box::new(refusal))
+        Error::NotADatabase(Box::new(refusal).into())
     }
 }
 

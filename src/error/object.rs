@@ -43,7 +43,7 @@ impl Conflict {
 
 impl From<Conflict> for Error {
     fn from(conflict: Conflict) -> Error {
-        Error::Conflict(Box::new(conflict))
+        Error::Conflict(Box::new(conflict).into())
     }
 }
 
@@ -93,7 +93,7 @@ impl NotFound {
 
 impl From<NotFound> for Error {
     fn from(missing: NotFound) -> Error {
-        Error::NotFound(Box::new(missing))
+        Error::NotFound(Box::new(missing).into())
     }
 }
 
@@ -135,7 +135,7 @@ impl CodecFailure {
 
 impl From<CodecFailure> for Error {
     fn from(failure: CodecFailure) -> Error {
-        Error::Codec(Box::new(failure))
+        Error::Codec(Box::new(failure).into())
     }
 }
 
@@ -215,6 +215,6 @@ pub enum SchemaMismatch {
 
 impl From<SchemaMismatch> for Error {
     fn from(mismatch: SchemaMismatch) -> Error {
-        Error::Schema(Box::new(mismatch))
+        Error::Schema(Box::new(mismatch).into())
     }
 }

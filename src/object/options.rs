@@ -138,7 +138,7 @@ impl Options {
                 tracing::warn!(gtid = %doubt.gtid, path = %path.display(), why, "in doubt");
                 if self.on_doubt == OnDoubt::Refuse {
                     let refusal = InDoubt::new(path, doubt.gtid, doubt.offset, why);
-                    return Err(Error::InDoubt(Box::new(refusal)));
+                    return Err(Error::InDoubt(Box::new(refusal).into()));
                 }
             }
         }

@@ -43,7 +43,7 @@ impl Registered {
         match open.iter().find(|(other, at)| *other == id && *at != path) {
             Some((_, at)) => {
                 let refusal = AlreadyOpen::new(id, at.clone(), path);
-                Err(Error::AlreadyOpen(Box::new(refusal)))
+                Err(Error::AlreadyOpen(Box::new(refusal).into()))
             }
             None => {
                 open.push((id, path.clone()));

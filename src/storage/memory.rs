@@ -168,7 +168,7 @@ impl Storage for MemoryStorage {
         }
         let gtid = batch.decision.as_ref().map(|decision| decision.gtid);
         if let Some(gtid) = gtid.filter(|gtid| state.refused.contains(gtid)) {
-            return Err(Error::Refused(Box::new(gtid)));
+            return Err(Error::Refused(Box::new(gtid).into()));
         }
         let receipt = self.shared.publish(&mut state, batch)?;
         if let Some(gtid) = gtid {

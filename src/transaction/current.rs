@@ -8,13 +8,12 @@
 
 use super::data_manager::{DataManager, Info};
 use super::hooks::{BeforeHook, EndHook, HookResult, When};
-use super::log::Action;
 use super::manager::TransactionManager;
 use super::member::{self, Member};
 use super::outcome::{Outcome, Status};
 use super::savepoint::Savepoint;
 use super::state::{Cause, State};
-use crate::error::{Error, Result};
+use crate::error::{ActionLog, Error, Result};
 use crate::id::GlobalId;
 use std::fmt;
 use std::panic::Location;
@@ -64,8 +63,8 @@ impl Current {
     }
 
     /// What the data managers were asked to do, and how it went; of flushes, savepoints and
-    /// rollbacks only those that failed.
-    pub fn action_log(&self) -> Vec<Action> {
+    /// rollbacks only those that failed. The error of a failed commit carries the same.
+    pub fn action_log(&self) -> ActionLog {
         self.state.log.actions()
     }
 }

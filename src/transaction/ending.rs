@@ -48,8 +48,9 @@ impl Current {
         match verdict {
             Verdict::Committed { tid, unfinished } => Ok(self.committed(tid, unfinished)),
             Verdict::Failed(error, cause, outcome) => {
+                let actions = log.actions();
                 self.failed(cause, &outcome);
-                Err(error)
+                Err(error.with_actions(actions))
             }
         }
     }
@@ -66,6 +67,8 @@ impl Current {
             let completing = std::mem::replace(&mut work.completing, true);
             (Parts::take(&mut work), completing)
         };
+        let span = tracing::debug_span!("abort", transaction = %self.id());
+        let _entered = span.enter();
         if !completing {
             self.manager.tell("the end", |listener| listener.before_completion(self));
         }
@@ -86,7 +89,10 @@ impl Current {
             failed |= member.call(Phase::Abort, log, |manager| manager.abort()).is_err();
         }
         discard(members);
-        if failed { Err(Error::AbortFailed(log.since(known).into())) } else { Ok(()) }
+        if !failed {
+            return Ok(());
+        }
+        Err(Error::AbortFailed(log.since(known).into()).with_actions(log.actions()))
     }
 }
 

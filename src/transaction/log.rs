@@ -7,76 +7,15 @@
 //! - Successful flushes, savepoints and rollbacks are not recorded: they may be very many.
 
 use super::contain::contain;
-use crate::error::{Error, Result};
+pub(super) use crate::error::Phase;
+use crate::error::{Action, ActionLog, Error, Result};
 use crate::id::GlobalId;
 use parking_lot::Mutex;
-use std::fmt;
 use std::sync::Arc;
 
-/// What a manager was asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Phase {
-    /// To turn what is pending into changes.
-    Flush,
-    /// To remember its state.
-    Savepoint,
-    /// To return to a state it remembered.
-    Rollback,
-    /// To promise.
-    Prepare,
-    /// To commit alone, perhaps deciding for others.
-    CommitAlone,
-    /// To keep its promise.
-    Finish,
-    /// To give up.
-    Abort,
-    /// To leave its promise in doubt.
-    Park,
-}
-
-impl Phase {
-    /// Whether it is part of a transaction's end.
-    fn ends(self) -> bool {
-        !matches!(self, Phase::Flush | Phase::Savepoint | Phase::Rollback)
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Phase::Flush => "flush",
-            Phase::Savepoint => "savepoint",
-            Phase::Rollback => "rollback",
-            Phase::Prepare => "prepare",
-            Phase::CommitAlone => "commit alone",
-            Phase::Finish => "finish",
-            Phase::Abort => "abort",
-            Phase::Park => "park",
-        })
-    }
-}
-
-/// One thing that a transaction asked of a manager, and how it went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Action {
-    /// The manager's sort key.
-    pub manager: Arc<str>,
-    /// What it was asked to do.
-    pub phase: Phase,
-    /// What it said, where it failed.
-    pub error: Option<Box<str>>,
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Action { manager, phase, error } = self;
-        match error {
-            None => write!(f, "{manager}: {phase} succeeded"),
-            Some(error) => write!(f, "{manager}: {phase} failed: {error}"),
-        }
-    }
+/// Whether `phase` is part of a transaction's end.
+fn ends(phase: Phase) -> bool {
+    !matches!(phase, Phase::Flush | Phase::Savepoint | Phase::Rollback)
 }
 
 /// The actions of one transaction so far.
@@ -98,7 +37,10 @@ impl Log {
         phase: Phase,
         code: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let result = contain(format_args!("the data manager {manager}, asked to {phase},"), code);
+        let who = format_args!("the data manager {manager}, asked to {phase},");
+        // What the manager itself logs is told to be of this call.
+        let span = tracing::debug_span!("call", transaction = %self.id, %manager, %phase);
+        let result = span.in_scope(|| contain(who, code));
         self.record(manager, phase, result.as_ref().err());
         result
     }
@@ -115,15 +57,15 @@ impl Log {
                 tracing::warn!(transaction = %id, %manager, %phase, %error, "failed");
             }
         }
-        if phase.ends() || error.is_some() {
+        if ends(phase) || error.is_some() {
             let error = error.map(|error| error.to_string().into());
-            self.actions.lock().push(Action { manager: manager.clone(), phase, error });
+            self.actions.lock().push(Action::new(manager.clone(), phase, error));
         }
     }
 
     /// Everything so far.
-    pub(super) fn actions(&self) -> Vec<Action> {
-        self.actions.lock().clone()
+    pub(super) fn actions(&self) -> ActionLog {
+        self.actions.lock().clone().into()
     }
 
     /// What was added after the first `known` actions, as text.

@@ -43,6 +43,7 @@ mod savepoint;
 mod state;
 mod synchronizer;
 
+pub use crate::error::{Action, ActionLog, Phase};
 pub(crate) use contain::{contain, discard};
 pub use current::Current;
 pub use data_manager::{
@@ -50,7 +51,6 @@ pub use data_manager::{
 };
 pub use guard::Transaction;
 pub use hooks::{HookFailure, HookResult};
-pub use log::{Action, Phase};
 pub use manager::{Epoch, TransactionManager};
 pub use outcome::{Outcome, Report, Status, Unfinished};
 pub use retry::{Retry, RetryPolicy};

@@ -159,7 +159,7 @@ impl Commit<'_> {
         }
         let lost: Vec<_> = lost.iter().map(Unfinished::to_string).collect();
         let what: Box<str> = format!("these did not finish: {}", lost.join("; ")).into();
-        self.disagree(Error::Mixed(what.clone()), Outcome::Mixed(what))
+        self.disagree(Error::Mixed(what.clone().into()), Outcome::Mixed(what))
     }
 
     fn park(mut self, error: Error) -> Verdict {

@@ -19,7 +19,9 @@ fn read_as<T: DeserializeOwned>(handle: &impl Serialize) -> T {
 fn refused<T>(result: Result<T>) -> (String, String) {
     let Err(Error::Schema(mismatch)) = result else { panic!("it was let through") };
     let text = mismatch.to_string();
-    let SchemaMismatch::WrongElements { stored, asked, .. } = *mismatch else { panic!("{text}") };
+    let SchemaMismatch::WrongElements { stored, asked, .. } = *mismatch.into_inner() else {
+        panic!("{text}")
+    };
     assert!(text.contains(&*stored) && text.contains(&*asked), "{text}");
     (stored.into(), asked.into())
 }

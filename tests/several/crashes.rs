@@ -2,9 +2,9 @@
 //! while they recover; then they are opened in every order.
 
 use super::kit::{NAMES, Side, open, set, sides};
-use crate::support::sim::{Policy, SimDisk};
-use perennial::Result;
+use crate::support::sim::{Failure, Kind, Policy, SimDisk, Times};
 use perennial::file::Directory;
+use perennial::{Error, Result};
 
 /// How many times as much is to be tried as usual.
 fn scale() -> u64 {
@@ -133,4 +133,55 @@ fn a_killed_process_leaves_a_transaction_in_both_databases_or_in_neither() {
             assert!(names.iter().all(|name| !name.contains(".tmp-")), "{names:?}");
         }
     }
+}
+
+/// Sets numbers on a disk on which the thing number `nth` of a kind fails; what may be found then,
+/// or `None` where it did not come to that.
+fn live_with_a_fault(disk: &SimDisk, fault: (Kind, u64, Failure, Times)) -> Option<Mark> {
+    let sides = sides(disk, 2);
+    let (kind, nth, failure, times) = fault;
+    disk.fail(kind, nth, failure, times);
+    let mut mark = Mark { moment: 0, floor: 0, ceiling: 0 };
+    for value in 1..=3 {
+        match set(&sides, value) {
+            Ok(_) => (mark.floor, mark.ceiling) = (value, value),
+            Err(Error::Unknown(_)) => mark.ceiling = mark.ceiling.max(value),
+            // Nothing happened: not of this one, and not later.
+            Err(_) => {}
+        }
+    }
+    drop(sides);
+    (disk.failures() > 0).then_some(mark)
+}
+
+// T16, R10
+#[test]
+fn a_disk_that_fails_at_any_operation_leaves_a_transaction_in_both_databases_or_in_neither() {
+    let faults = [
+        (Kind::Write, Failure::Io),
+        (Kind::Write, Failure::Full),
+        (Kind::Sync, Failure::Io),
+        (Kind::Sync, Failure::Lost),
+        (Kind::Read, Failure::Io),
+    ];
+    let mut states = 0;
+    for (kind, failure) in faults {
+        for times in [Times::Once, Times::Always] {
+            for nth in 0.. {
+                let disk = SimDisk::new();
+                let Some(mark) = live_with_a_fault(&disk, (kind, nth, failure, times)) else {
+                    break;
+                };
+                disk.heal();
+                for (number, policy) in Policy::ALL.into_iter().enumerate() {
+                    let order = &orders(2)[number % 2];
+                    let left = disk.crash(policy, nth);
+                    let story = format!("{kind:?} {nth} {failure:?} {times:?}, {policy:?}");
+                    check(&left, order, mark, &story);
+                    states += 1;
+                }
+            }
+        }
+    }
+    println!("{states} states after faults");
 }

@@ -42,7 +42,7 @@ fn number(disk: &SimDisk, name: &str) -> i64 {
 
 fn refused(result: Result<Database>) -> Box<InDoubt> {
     match result {
-        Err(Error::InDoubt(refusal)) => refusal,
+        Err(Error::InDoubt(refusal)) => refusal.into_inner(),
         other => panic!("{other:?}"),
     }
 }

@@ -44,6 +44,7 @@ fn promised(storage: &dyn Storage) -> (Oid, Tid, Box<dyn Promise>) {
     (oid, base, promise(storage, work(storage).put(oid, base, "new").note("later"), 1))
 }
 
+// T16
 pub fn a_promise_is_seen_by_nobody_until_it_is_kept(home: &dyn Home) {
     let storage = home.fresh();
     let (oid, base, promise) = promised(&*storage);
@@ -59,6 +60,7 @@ pub fn a_promise_is_seen_by_nobody_until_it_is_kept(home: &dyn Home) {
     assert_eq!(tids(&*storage), [base, receipt.tid]);
 }
 
+// T16
 pub fn a_promise_that_is_taken_back_leaves_nothing(home: &dyn Home) {
     let storage = home.fresh();
     let (oid, base, promise) = promised(&*storage);
@@ -72,6 +74,7 @@ pub fn a_promise_that_is_taken_back_leaves_nothing(home: &dyn Home) {
     assert!(storage.in_doubt().expect("doubts").is_empty());
 }
 
+// T16
 pub fn a_promise_on_an_old_base_is_refused(home: &dyn Home) {
     let storage = home.fresh();
     let (oid, base) = create(&*storage, "old");
@@ -86,6 +89,7 @@ pub fn a_promise_on_an_old_base_is_refused(home: &dyn Home) {
     assert_eq!(contenders[0].promised, None);
 }
 
+// T16
 pub fn what_is_promised_is_changed_and_relied_on_by_nobody_else(home: &dyn Home) {
     let storage = home.fresh();
     let (oid, base, promise) = promised(&*storage);
@@ -108,6 +112,7 @@ pub fn what_is_promised_is_changed_and_relied_on_by_nobody_else(home: &dyn Home)
     work(&*storage).put(oid, receipt.tid, "mine").commit();
 }
 
+// T16
 pub fn what_a_promise_relies_on_is_changed_by_nobody_and_relied_on_by_others(home: &dyn Home) {
     let storage = home.fresh();
     let (read, base) = create(&*storage, "read");
@@ -126,6 +131,7 @@ pub fn what_a_promise_relies_on_is_changed_by_nobody_and_relied_on_by_others(hom
     work(&*storage).put(read, base, "changed").commit();
 }
 
+// T16
 pub fn a_promise_that_only_relies_stores_nothing(home: &dyn Home) {
     let storage = home.fresh();
     let (oid, base) = create(&*storage, "read");
@@ -138,6 +144,7 @@ pub fn a_promise_that_only_relies_stores_nothing(home: &dyn Home) {
     work(&*storage).put(oid, base, "changed").commit();
 }
 
+// T16
 pub fn a_promise_in_doubt_is_settled_on_a_word(home: &dyn Home) {
     for committed in [true, false] {
         let storage = home.fresh();
@@ -159,6 +166,7 @@ pub fn a_promise_in_doubt_is_settled_on_a_word(home: &dyn Home) {
     }
 }
 
+// T16
 pub fn one_transaction_is_promised_one_batch(home: &dyn Home) {
     let storage = home.fresh();
     let (_, _, promise) = promised(&*storage);
@@ -171,6 +179,7 @@ pub fn one_transaction_is_promised_one_batch(home: &dyn Home) {
     promise.finish().expect("it is kept");
 }
 
+// T16
 pub fn a_decision_is_told_for_ever_and_open_until_it_is_ended(home: &dyn Home) {
     let storage = home.fresh();
     let (oid, base) = create(&*storage, "old");
@@ -191,6 +200,7 @@ pub fn a_decision_is_told_for_ever_and_open_until_it_is_ended(home: &dyn Home) {
     }
 }
 
+// T16
 pub fn a_decision_without_changes_is_one(home: &dyn Home) {
     let storage = home.fresh();
     let tid = decide(&*storage, work(&*storage), 1).expect("decided");
@@ -198,6 +208,7 @@ pub fn a_decision_without_changes_is_one(home: &dyn Home) {
     assert_eq!(storage.decision(gtid(1), Tid::ZERO).expect("a fate"), Fate::Committed(tid));
 }
 
+// T16
 pub fn what_was_asked_for_before_it_was_decided_is_never_decided(home: &dyn Home) {
     let storage = home.fresh();
     let (oid, base) = create(&*storage, "old");
@@ -210,6 +221,7 @@ pub fn what_was_asked_for_before_it_was_decided_is_never_decided(home: &dyn Home
     decide(&*storage, work(&*storage).put(oid, base, "new"), 2).expect("another one");
 }
 
+// T16
 pub fn who_does_not_hold_a_transaction_tells_nothing_of_what_came_after_it(home: &dyn Home) {
     let storage = home.fresh();
     let (_, base) = create(&*storage, "old");

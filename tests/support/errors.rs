@@ -1,4 +1,4 @@
-//! [`logged`]: what a piece of code logs at some level.
+//! [`logged`]: what a piece of code logs at some level; [`spanned`]: the spans it enters.
 
 use parking_lot::Mutex;
 use std::fmt::{Debug, Write};
@@ -14,15 +14,28 @@ pub fn logged_errors(code: impl FnOnce()) -> Vec<String> {
 
 /// Runs `code` and returns the events of this thread at this level, as text.
 pub fn logged(level: Level, code: impl FnOnce()) -> Vec<String> {
-    let lines = Arc::default();
-    let collector = Collector { level, lines: Arc::clone(&lines) };
+    collected(level, code).0
+}
+
+/// Runs `code` and returns the spans that it enters at debug level, as text.
+pub fn spanned(code: impl FnOnce()) -> Vec<String> {
+    collected(Level::DEBUG, code).1
+}
+
+fn collected(level: Level, code: impl FnOnce()) -> (Vec<String>, Vec<String>) {
+    let (lines, entered, known) = Default::default();
+    let collector =
+        Collector { level, lines: Arc::clone(&lines), entered: Arc::clone(&entered), known };
     tracing::subscriber::with_default(collector, code);
-    std::mem::take(&mut *lines.lock())
+    (std::mem::take(&mut *lines.lock()), std::mem::take(&mut *entered.lock()))
 }
 
 struct Collector {
     level: Level,
     lines: Arc<Mutex<Vec<String>>>,
+    entered: Arc<Mutex<Vec<String>>>,
+    /// Every span; its id is its number, from 1.
+    known: Mutex<Vec<String>>,
 }
 
 struct Line(String);
@@ -44,12 +57,20 @@ impl Subscriber for Collector {
         self.lines.lock().push(line.0);
     }
 
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut line = Line(format!("{}: ", span.metadata().name()));
+        span.record(&mut line);
+        let mut known = self.known.lock();
+        known.push(line.0.trim_end().into());
+        Id::from_u64(known.len() as u64)
+    }
+
+    fn enter(&self, id: &Id) {
+        let span = self.known.lock()[id.into_u64() as usize - 1].clone();
+        self.entered.lock().push(span);
     }
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
 }

@@ -58,12 +58,14 @@ pub struct Cell {
     state: Arc<Mutex<State>>,
 }
 
+type OnFlush = dyn FnMut() -> bool + Send;
+
 #[derive(Default)]
 struct State {
     committed: i64,
     pending: Option<i64>,
     faults: HashMap<Phase, Fault>,
-    on_flush: Option<Box<dyn FnMut() -> bool + Send>>,
+    on_flush: Option<Arc<Mutex<OnFlush>>>,
     acts: HashMap<Phase, Box<dyn FnOnce() + Send>>,
     waits: usize,
     memories: usize,
@@ -150,7 +152,7 @@ impl Cell {
 
     /// Called in every flush; returns whether it changed anything.
     pub fn on_flush(&self, code: impl FnMut() -> bool + Send + 'static) {
-        self.state.lock().on_flush = Some(Box::new(code));
+        self.state.lock().on_flush = Some(Arc::new(Mutex::new(code)));
     }
 
     pub fn seen(&self) -> Seen {
@@ -226,11 +228,10 @@ impl DataManager for Handle {
     }
 
     fn flush(&mut self) -> Result<bool> {
-        let code = self.0.state.lock().on_flush.take();
-        let Some(mut code) = code else { return Ok(false) };
+        let code = self.0.state.lock().on_flush.clone();
+        let Some(code) = code else { return Ok(false) };
         self.0.called(Phase::Flush)?;
-        let changed = code();
-        self.0.state.lock().on_flush = Some(code);
+        let changed = code.lock()();
         Ok(changed)
     }
 

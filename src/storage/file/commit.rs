@@ -234,7 +234,7 @@ impl Core {
         let (tid, offset) = loop {
             self.check_open(&ordered)?;
             if let Some(gtid) = decides.filter(|gtid| ordered.promises.refused.contains(gtid)) {
-                return Err(Error::Refused(Box::new(gtid)));
+                return Err(Error::Refused(Box::new(gtid).into()));
             }
             if self.overtaken(&ordered, batch, bases)? {
                 return Ok(Attempt::Overtaken);
@@ -399,7 +399,7 @@ pub(super) fn build(
 ) -> Result<FrameBuilder> {
     let mut bytes = Vec::new();
     fields.encode(&mut bytes);
-    let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0);
+    let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0.into());
     let mut builder = FrameBuilder::new(kind, &bytes).map_err(wrong)?;
     builder.reserve(batch.len(), batch.encoded_len() + 32 * batch.len());
     for (write, &previous) in batch.writes().zip(bases) {

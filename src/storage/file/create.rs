@@ -43,7 +43,7 @@ pub(super) fn hold(directory: &dyn Directory, name: &str, options: &FileOptions)
                 return Err(failed(ErrorKind::AlreadyExists.into()));
             }
             Ok(file) if lock(&*file).map_err(failed)? => file,
-            Ok(_) => return Err(Error::Locked(Box::new(directory.path(name)))),
+            Ok(_) => return Err(Error::Locked(Box::new(directory.path(name)).into())),
             Err(error) if error.kind() == ErrorKind::NotFound && options.mode != Mode::Existing => {
                 match create(directory, name)? {
                     Some(file) => file,

@@ -83,7 +83,7 @@ impl Core {
         buffer.clear();
         let mut start = batch.first().map_or(0, |placed| placed.offset);
         for placed in batch {
-            let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0);
+            let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0.into());
             placed.builder.place(sums, placed.offset, placed.tid).map_err(wrong)?;
             chain = placed.builder.finish(sums, chain, self.durable(), next_oid);
             let bytes = placed.builder.bytes();
@@ -183,7 +183,7 @@ impl Core {
             if ordered.content_end != ordered.end || self.durable() != ordered.end {
                 return Ok(());
             }
-            let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0);
+            let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0.into());
             let builder = FrameBuilder::new(FrameKind::Seal, &[]).map_err(wrong)?;
             let room = ordered.promises.room;
             if let Some(offset) = self.take_place(&mut ordered, builder.length(), room)? {

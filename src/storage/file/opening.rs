@@ -107,7 +107,9 @@ impl Subject {
             && !self.options.hold_in_doubt
         {
             let why = "the database that decides it must be asked";
-            return Err(Error::InDoubt(Box::new(InDoubt::new(&self.path, gtid, offset, why))));
+            return Err(Error::InDoubt(
+                Box::new(InDoubt::new(&self.path, gtid, offset, why)).into(),
+            ));
         }
         if !clean {
             let marks = (walked.proven, end, length);
