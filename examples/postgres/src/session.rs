@@ -45,13 +45,11 @@ impl Session {
     pub(crate) fn commit(&mut self) -> Result<()> {
         self.check()?;
         if let Err(error) = self.client.batch_execute("COMMIT") {
-            let severity = error.as_db_error().and_then(DbError::parsed_severity);
-            return match severity {
-                // PostgreSQL refused, and has rolled back.
-                Some(Severity::Error) => Err(Error::other(error)),
-                // The connection ended before there was an answer, or with another one.
-                _ => Err(Error::Unknown(format!("PostgreSQL: {error}").into())),
-            };
+            return Err(if is_answer(&error) {
+                Error::other(error)
+            } else {
+                Error::Unknown(format!("PostgreSQL: {error}").into())
+            });
         }
         self.close();
         Ok(())
@@ -72,8 +70,11 @@ impl Session {
             return Ok(());
         }
         self.close();
-        // PostgreSQL has rolled back what the lost connection had begun.
-        if self.client.is_closed() { Ok(()) } else { self.say("ROLLBACK") }
+        match self.client.batch_execute("ROLLBACK") {
+            // The connection is lost, and PostgreSQL has rolled back what was begun on it.
+            Err(error) if !is_answer(&error) => Ok(()),
+            said => said.map_err(Error::other),
+        }
     }
 
     /// Where a statement failed, PostgreSQL takes `COMMIT` and `PREPARE TRANSACTION` for a
@@ -90,6 +91,13 @@ impl Session {
     fn say(&mut self, statement: &str) -> Result<()> {
         self.client.batch_execute(statement).map_err(Error::other)
     }
+}
+
+/// Whether PostgreSQL refused a statement, which then has not happened. All else is the end of a
+/// connection, and says nothing: also what is told in the name of an administrator.
+fn is_answer(error: &postgres::Error) -> bool {
+    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+    severity == Some(Severity::Error)
 }
 
 /// The second phase.
