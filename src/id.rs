@@ -8,6 +8,8 @@
 //!
 //! Format: docs/format.md, "Numbers".
 
+mod random;
+
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -136,9 +138,20 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
-/// Sixteen bytes, shown as hexadecimal digits.
+/// The digits of sixteen bytes, put into `room`: at once, since every transaction that changes
+/// something names its database.
+fn hexadecimal<'a>(bytes: &[u8; 16], room: &'a mut [u8; 32]) -> &'a str {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in room.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    str::from_utf8(room).expect("digits are ASCII")
+}
+
+/// Sixteen random bytes, shown as hexadecimal digits.
 macro_rules! sixteen_bytes {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident from $source:path) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; 16]);
@@ -154,9 +167,7 @@ macro_rules! sixteen_bytes {
             /// # Errors
             /// What the system says when it has none to give.
             pub fn random() -> std::io::Result<$name> {
-                let mut bytes = [0; 16];
-                getrandom::fill(&mut bytes)?;
-                Ok($name(bytes))
+                $source().map($name)
             }
 
             /// Its bytes.
@@ -167,7 +178,7 @@ macro_rules! sixteen_bytes {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                f.write_str(hexadecimal(&self.0, &mut [0; 32]))
             }
         }
 
@@ -181,10 +192,10 @@ macro_rules! sixteen_bytes {
 
 sixteen_bytes! {
     /// A `DatabaseId` names a database: drawn at its creation, kept by its copies.
-    DatabaseId
+    DatabaseId from random::fresh
 }
 
 sixteen_bytes! {
     /// A `GlobalId` names a transaction in every database and data manager that takes part in it.
-    GlobalId
+    GlobalId from random::stocked
 }

@@ -21,6 +21,12 @@ fn many(db: &Database) -> Vec<Ref<Account>> {
     all.unwrap()
 }
 
+/// Reads all; what was given out.
+fn read(db: &Database, refs: &[Ref<Account>]) -> Vec<Weak<Account>> {
+    let weak = |r: &Ref<Account>| Ok(Arc::downgrade(&db.view(|view| view.get(*r))?));
+    refs.iter().map(weak).collect::<perennial::Result<_>>().unwrap()
+}
+
 /// The bytes of the objects that something still holds.
 fn held(seen: &[Weak<Account>]) -> u64 {
     seen.iter().filter(|object| object.strong_count() > 0).count() as u64 * SIZE as u64
@@ -50,17 +56,49 @@ fn hot_objects_survive_a_scan() {
     everywhere_with(&small(), |db| {
         let all = many(db);
         let (hot, cold) = all.split_at(20);
-        let read = |refs: &[Ref<Account>]| -> Vec<Weak<Account>> {
-            let weak = |r: &Ref<Account>| Ok(Arc::downgrade(&db.view(|view| view.get(*r))?));
-            refs.iter().map(weak).collect::<perennial::Result<_>>().unwrap()
-        };
-        (0..3).for_each(|_| drop(read(hot)));
-        let seen = read(hot);
+        (0..3).for_each(|_| drop(read(db, hot)));
+        let seen = read(db, hot);
 
-        read(cold);
+        read(db, cold);
 
         let survivors = seen.iter().filter(|object| object.strong_count() > 0).count();
         assert!(survivors >= hot.len() * 3 / 4, "{survivors} of {}", hot.len());
+    });
+}
+
+// C7
+#[test]
+fn what_fits_is_cached_whatever_was_before() {
+    everywhere_with(&small(), |db| {
+        let all = many(db);
+        let fit = BOUND as usize / SIZE * 3 / 4;
+        let (before, now) = (&all[..fit], &all[fit..2 * fit]);
+        (0..5).for_each(|_| drop(read(db, before)));
+
+        (0..5).for_each(|_| drop(read(db, now)));
+
+        let seen = read(db, now);
+        let cached = seen.iter().filter(|object| object.strong_count() > 0).count();
+        assert_eq!(cached, fit);
+        assert!(read(db, now).iter().zip(&seen).all(|(one, other)| one.ptr_eq(other)));
+    });
+}
+
+// C7
+#[test]
+fn many_small_objects_are_each_found() {
+    everywhere_with(&small(), |db| {
+        let new = |n| Account { owner: String::new(), cents: n };
+        let add = |conn: &Connection| (0..6_000).map(|n| conn.add(new(n))).collect();
+        let all: Vec<Ref<Account>> = db.transact(add).unwrap();
+
+        let seen = read(db, &all);
+
+        for ((n, one), seen) in all.iter().enumerate().zip(seen) {
+            let one = db.view(|view| view.get(*one)).unwrap();
+            assert_eq!(one.cents, n as i64);
+            assert!(seen.ptr_eq(&Arc::downgrade(&one)), "the one that was cached");
+        }
     });
 }
 

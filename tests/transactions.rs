@@ -6,6 +6,7 @@ use perennial::transaction::{
     Savepoint, Status, Synchronizer, Transaction, TransactionManager,
 };
 use perennial::{Error, Result, Tid};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// T1
@@ -28,6 +29,22 @@ fn without_a_transaction_every_request_is_an_error() {
     assert!(matches!(over.note("late"), Err(Error::TransactionOver("note"))));
     assert!(matches!(over.on_end(|_| ()), Err(Error::TransactionOver(_))));
     assert_eq!(manager.status(), Status::Idle);
+}
+
+#[test]
+fn no_two_transactions_have_one_id() {
+    let draw = || (0..500).map(|_| TransactionManager::new().begin().unwrap().id());
+    let drawn = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| draw().collect::<Vec<_>>())).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+
+    let different: BTreeSet<_> = drawn.iter().map(|id| id.bytes()).collect();
+
+    assert_eq!(different.len(), drawn.len());
+    // Bytes of a stock that come twice would differ in the lower half only, by the clock.
+    let halves: BTreeSet<_> = different.iter().map(|bytes| &bytes[8..]).collect();
+    assert_eq!(halves.len(), drawn.len());
 }
 
 /// T2

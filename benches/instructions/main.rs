@@ -1,4 +1,4 @@
-//! How many instructions the hot paths take, beside those that are on record.
+//! How many instructions and allocations the hot paths take, beside those that are on record.
 //!
 //! ```console
 //! $ cargo bench --bench instructions                  # counts, and compares with the record
@@ -24,11 +24,11 @@ use std::process::ExitCode;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<_> = env::args().skip(1).collect();
-    if let [first, name] = &arguments[..]
+    if let [first, name, rounds] = &arguments[..]
         && first == callgrind::CHILD
     {
         let path = PATHS.iter().find(|path| path.name == name);
-        callgrind::child(path.ok_or("there is no such path")?);
+        callgrind::child(path.ok_or("there is no such path")?, rounds.parse()?);
         return Ok(ExitCode::SUCCESS);
     }
     let has = |option: &str| arguments.iter().any(|argument| argument == option);
@@ -51,7 +51,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 fn compare(paths: &[&Path], save: bool) -> Result<ExitCode, Box<dyn Error>> {
     let mut record = record::read()?;
     let mut worse = false;
-    println!("instructions of one round, and how far they are from the record\n");
+    println!("instructions and allocations of one round, and how far they are from the record\n");
     for path in paths {
         let count = callgrind::count(path)?;
         let recorded = record.insert(path.name.into(), count);

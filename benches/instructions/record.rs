@@ -6,14 +6,22 @@ use std::fmt;
 use std::fs;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.tsv");
-const HEADING: &str = "path\tinstructions\n";
+const HEADING: &str = "path\tinstructions\tallocations\n";
 
 /// How far a count may be from the one on record, in per cent: hash maps have another seed in
 /// every process, and the smallest paths feel it.
 const TOLERANCE: f64 = 5.0;
 
-/// Instructions of one round, by the names of their paths.
-pub type Record = BTreeMap<String, u64>;
+/// What one round of a path takes.
+#[derive(Clone, Copy)]
+pub struct Count {
+    pub instructions: u64,
+    /// How often memory was asked for.
+    pub allocations: u64,
+}
+
+/// Counts by the names of their paths.
+pub type Record = BTreeMap<String, Count>;
 
 /// What was saved.
 pub fn read() -> Result<Record, Box<dyn Error>> {
@@ -22,45 +30,65 @@ pub fn read() -> Result<Record, Box<dyn Error>> {
     lines.map(entry).collect()
 }
 
-fn entry(line: &str) -> Result<(String, u64), Box<dyn Error>> {
-    let (name, count) = line.split_once('\t').ok_or("a line of instructions.tsv has no tab")?;
-    Ok((name.into(), count.parse()?))
+fn entry(line: &str) -> Result<(String, Count), Box<dyn Error>> {
+    let fields: Vec<_> = line.split('\t').collect();
+    let [name, instructions, allocations] = fields[..] else {
+        return Err("a line of instructions.tsv has not three fields".into());
+    };
+    let (instructions, allocations) = (instructions.parse()?, allocations.parse()?);
+    Ok((name.into(), Count { instructions, allocations }))
 }
 
 /// Saves it for others to compare with.
 pub fn write(record: &Record) -> Result<(), Box<dyn Error>> {
-    let lines = record.iter().map(|(name, count)| format!("{name}\t{count}\n"));
-    Ok(fs::write(FILE, HEADING.to_owned() + &lines.collect::<String>())?)
+    let line = |(name, count): (&String, &Count)| {
+        format!("{name}\t{}\t{}\n", count.instructions, count.allocations)
+    };
+    Ok(fs::write(FILE, HEADING.to_owned() + &record.iter().map(line).collect::<String>())?)
 }
 
 /// A count beside the one on record, if there is one.
 pub struct Comparison {
-    pub count: u64,
-    pub recorded: Option<u64>,
+    pub count: Count,
+    pub recorded: Option<Count>,
 }
 
 impl Comparison {
-    /// In per cent.
-    fn change(&self) -> Option<f64> {
-        self.recorded.map(|recorded| (self.count as f64 / recorded as f64 - 1.0) * 100.0)
+    /// In per cent: of the instructions, and of the allocations.
+    fn changes(&self) -> Option<[f64; 2]> {
+        let change = |now: u64, then: u64| match then {
+            0 if now == 0 => 0.0,
+            _ => (now as f64 / then as f64 - 1.0) * 100.0,
+        };
+        self.recorded.map(|recorded| {
+            [
+                change(self.count.instructions, recorded.instructions),
+                change(self.count.allocations, recorded.allocations),
+            ]
+        })
     }
 
-    /// Whether it is more than the record and the tolerance allow.
+    /// Whether one of them is more than the record and the tolerance allow.
     pub fn is_worse(&self) -> bool {
-        self.change().is_some_and(|change| change > TOLERANCE)
+        self.changes().is_some_and(|changes| changes.iter().any(|&change| change > TOLERANCE))
     }
 }
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(change), Some(recorded)) = (self.change(), self.recorded) else {
-            return write!(f, "{:>12}  not on record", self.count);
+        let Count { instructions, allocations } = self.count;
+        let Some(([more_instructions, more_allocations], recorded)) =
+            self.changes().zip(self.recorded)
+        else {
+            return write!(f, "{instructions:>10} {allocations:>6}  not on record");
         };
-        let verdict = match change {
+        let verdict = match more_instructions.min(more_allocations) {
             _ if self.is_worse() => "  MORE",
-            _ if change < -TOLERANCE => "  less",
+            least if least < -TOLERANCE => "  less",
             _ => "",
         };
-        write!(f, "{:>12}  {change:+.1} % of {recorded}{verdict}", self.count)
+        let Count { instructions: then, allocations: asked } = recorded;
+        write!(f, "{instructions:>10} ({more_instructions:+.1} % of {then}) ")?;
+        write!(f, "{allocations:>6} ({more_allocations:+.1} % of {asked}){verdict}")
     }
 }

@@ -14,6 +14,7 @@
 use super::cache::Cached;
 use super::core::Core;
 use super::kind::{Kind, Object};
+use super::tables::OidMap;
 use super::writes::{Entry, State, Writes};
 use crate::error::{Conflict, Error, NotFound, Result};
 use crate::format::{self, Metadata, TypeId};
@@ -23,7 +24,6 @@ use crate::storage::{
 };
 use crate::transaction::{Decision, Info, contain};
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How often one commit may merge with those that were faster.
@@ -137,7 +137,7 @@ struct Commit<'a> {
     /// Who refers to objects that the storage has nothing of: new ones, or none.
     unknown: Vec<(Oid, Oid)>,
     /// What must stay as it was read, and is not merged.
-    read: HashMap<Oid, Tid>,
+    read: OidMap<Tid>,
 }
 
 /// What is to be stored.

@@ -187,7 +187,7 @@ impl Connection {
 /// Recording.
 impl Connection {
     fn active(&self, action: &'static str) -> Result<u64> {
-        self.epoch.active().ok_or(Error::NoTransaction(action))
+        self.epoch.active().ok_or_else(|| Error::NoTransaction(action))
     }
 
     /// The write set of the current transaction, joined, which takes changes now.
@@ -212,18 +212,18 @@ impl Connection {
     fn take<T: Persistent>(&self, r: Ref<T>) -> Result<Taken<'_, T>> {
         const ACTION: &str = "modify an object";
         let oid = self.core.own(r)?;
-        self.core.types.own::<T>(&*self.core.storage)?;
         let transaction = self.active(ACTION)?;
         let mut writes = self.to_write(ACTION)?;
-        if let (Some(object), Some(entry)) = (writes.object::<T>(oid), writes.entry(oid)) {
-            let (object, entry) = (object?, entry.clone());
-            let ticket = writes.take(oid, entry);
+        if let Some(object) = writes.object::<T>(oid) {
+            let object = object?;
+            let ticket = writes.take(oid);
             return Ok(Taken { connection: self, transaction, oid, ticket, fresh: false, object });
         }
         drop(writes);
+        // Whoever decoded or encoded the first of its type compared the shapes.
         let found = self.read::<T>(oid)?;
         let entry = Entry { pinned: found.pinned, ..Entry::taken::<T>(found.tid) };
-        let ticket = self.to_write(ACTION)?.take(oid, entry);
+        let ticket = self.to_write(ACTION)?.take_new(oid, entry);
         let object = found.object;
         Ok(Taken { connection: self, transaction, oid, ticket, fresh: true, object })
     }

@@ -15,6 +15,7 @@ use super::endings::Endings;
 use super::isolation::Isolation;
 use super::registry::Registered;
 use super::types::Types;
+use crate::id::DatabaseId;
 use crate::storage::{Durability, Storage};
 use parking_lot::Mutex;
 use std::fmt;
@@ -24,6 +25,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The inside of an open database.
 pub(super) struct Core {
     pub storage: Arc<dyn Storage>,
+    /// What its participants are called, in the order of which managers commit.
+    pub sort_key: String,
+    /// Its id, if it remembers for others what it decided.
+    pub decides: Option<DatabaseId>,
     /// The mark of this database on references, in memory.
     pub tag: u32,
     pub cache: Cache,
@@ -43,6 +48,8 @@ pub(super) struct Core {
 impl Core {
     pub fn new(storage: Arc<dyn Storage>, settings: &Settings, search: Search) -> Core {
         Core {
+            sort_key: format!("perennial {}", storage.id()),
+            decides: storage.coordinator().map(|coordinator| coordinator.database),
             storage,
             tag: next_tag(),
             cache: Cache::new(settings.cache_bytes),

@@ -6,10 +6,10 @@
 //! # Invariants
 //! - What a transaction was told, that an object is missing included, is in its read set.
 
+use super::tables::OidMap;
 use crate::error::{Error, Result};
 use crate::id::{Oid, Tid};
 use parking_lot::Mutex;
-use std::collections::HashMap;
 
 /// What transactions that run at the same time can see of each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -33,7 +33,7 @@ pub(super) struct ReadSet(Mutex<Read>);
 struct Read {
     transaction: u64,
     /// Which revision; of one that is missing, its removal, or [`Tid::ZERO`].
-    objects: HashMap<Oid, Tid>,
+    objects: OidMap<Tid>,
 }
 
 impl ReadSet {
@@ -46,15 +46,15 @@ impl ReadSet {
         };
         let mut read = self.0.lock();
         if read.transaction != transaction {
-            *read = Read { transaction, objects: HashMap::new() };
+            *read = Read { transaction, objects: OidMap::default() };
         }
         read.objects.insert(oid, tid);
     }
 
     /// Takes out what the transaction of this number has read.
-    pub fn take(&self, transaction: u64) -> HashMap<Oid, Tid> {
+    pub fn take(&self, transaction: u64) -> OidMap<Tid> {
         let mut read = self.0.lock();
         let of_it = read.transaction == transaction;
-        if of_it { std::mem::take(&mut read.objects) } else { HashMap::new() }
+        if of_it { std::mem::take(&mut read.objects) } else { OidMap::default() }
     }
 }

@@ -30,6 +30,7 @@ mod reference;
 mod registry;
 mod roots;
 pub mod shape;
+mod tables;
 mod turn;
 mod types;
 mod view;

@@ -76,12 +76,12 @@ impl DataManager for Participant {
     }
 
     fn sort_key(&self) -> String {
-        format!("perennial {}", self.core.storage.id())
+        self.core.sort_key.clone()
     }
 
     fn decides(&self) -> Option<DatabaseId> {
         // One that forgets when the process ends would leave the others in doubt for ever.
-        Some(self.core.storage.coordinator()?.database)
+        self.core.decides
     }
 
     fn database(&self) -> Option<DatabaseId> {

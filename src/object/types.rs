@@ -8,6 +8,7 @@
 
 use super::core::Core;
 use super::shape::Shape;
+use super::tables::TypeMap;
 use super::{Persistent, codec};
 use crate::error::{CodecFailure, Error, Result, SchemaMismatch};
 use crate::format::{TypeDef, TypeId};
@@ -15,12 +16,11 @@ use crate::id::Oid;
 use crate::storage::{Revision, Storage};
 use parking_lot::RwLock;
 use std::any;
-use std::collections::HashMap;
 
 /// A `Types` knows which stored type each type of the program is, in one database.
 #[derive(Debug, Default)]
 pub(super) struct Types {
-    own: RwLock<HashMap<any::TypeId, TypeId>>,
+    own: RwLock<TypeMap<TypeId>>,
 }
 
 impl Types {

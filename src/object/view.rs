@@ -204,16 +204,13 @@ impl View {
     }
 
     #[inline]
-    fn find<T: Persistent>(&self, oid: Oid, snapshot: Seen<'_>) -> Result<Found<T>> {
-        match (self.read_set(), &snapshot) {
-            (Some(reads), Seen::Now(now)) => {
-                let transaction = now.transaction;
-                let found = self.seek(oid, snapshot);
-                reads.note(transaction, oid, &found, |found: &Found<T>| found.tid);
-                found
-            }
-            _ => self.seek(oid, snapshot),
+    fn find<T: Persistent>(&self, oid: Oid, seen: Seen<'_>) -> Result<Found<T>> {
+        if self.read_set().is_none()
+            && let Some(found) = self.core.cached(oid, &**seen)
+        {
+            return Ok(found);
         }
+        self.load_or_note(oid, seen)
     }
 
     /// Where it is noted what is read; nowhere, under snapshot isolation.
@@ -222,18 +219,22 @@ impl View {
         self.watch()?.writes.reads.as_ref()
     }
 
-    #[inline]
-    fn seek<T: Persistent>(&self, oid: Oid, snapshot: Seen<'_>) -> Result<Found<T>> {
-        let cached = self.core.cache.get(oid, snapshot.place(oid), snapshot.tid());
-        if let Some(Cached { tid, pinned, object, .. }) = cached
-            && let Ok(object) = object.downcast()
-        {
-            return Ok(Found { tid, pinned, object });
-        }
-        let kept = snapshot.clone();
+    /// The rest of a read, which few need.
+    #[inline(never)]
+    fn load_or_note<T: Persistent>(&self, oid: Oid, seen: Seen<'_>) -> Result<Found<T>> {
+        let snapshot = seen.clone();
+        let noted = match (self.read_set(), &seen) {
+            (Some(reads), Seen::Now(now)) => Some((reads, now.transaction)),
+            _ => None,
+        };
         // Decoding runs foreign code: the watch must not stay borrowed.
-        drop(snapshot);
-        self.core.load(oid, &*kept)
+        drop(seen);
+        let cached = self.core.cached(oid, &*snapshot);
+        let found = cached.map_or_else(|| self.core.load(oid, &*snapshot), Ok);
+        if let Some((reads, transaction)) = noted {
+            reads.note(transaction, oid, &found, |found| found.tid);
+        }
+        found
     }
 
     /// The revision of an object in the snapshot: what a check, or a removal, is based on.
@@ -256,6 +257,14 @@ impl Core {
             tag if tag == self.tag => Ok(r.oid()),
             _ => Err(Error::ForeignRef { oid: r.oid() }),
         }
+    }
+
+    /// What the cache has of an object in this snapshot.
+    #[inline(always)]
+    fn cached<T: Persistent>(&self, oid: Oid, snapshot: &dyn Snapshot) -> Option<Found<T>> {
+        let cached = self.cache.get(oid, snapshot.place(oid), snapshot.tid())?;
+        let Cached { tid, pinned, object, .. } = cached;
+        object.downcast().ok().map(|object| Found { tid, pinned, object })
     }
 
     /// Decodes an object, and remembers it where it is the newest.

@@ -61,7 +61,9 @@ impl Watch {
     /// [`Error::NoTransaction`]; [`Error::Closed`] where the database was closed before it began.
     #[inline]
     pub fn now(&self) -> Result<Ref<'_, Now>> {
-        let transaction = self.epoch.active().ok_or(Error::NoTransaction("read an object"))?;
+        let Some(transaction) = self.epoch.active() else {
+            return Err(Error::NoTransaction("read an object"));
+        };
         let known = Ref::filter_map(self.now.borrow(), |now| {
             now.as_ref().filter(|now| now.transaction == transaction)
         });

@@ -12,13 +12,14 @@
 use super::isolation::{Isolation, ReadSet};
 use super::kind::{Kind, Object};
 use super::persistent::Persistent;
+use super::tables::OidMap;
 use super::types::wrong_type;
 use crate::error::{Error, NotFound, Result};
 use crate::id::{Oid, Tid};
 use crate::storage::{Durability, Snapshot};
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry as MapEntry;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,9 +42,9 @@ pub(super) struct Writes {
     /// What its commit waits for, where somebody said so: of the transaction of this number.
     pub durability: Option<(u64, Durability)>,
     /// What it read, where that is to be known: none of it may have been changed, nor is merged.
-    pub read: HashMap<Oid, Tid>,
-    entries: HashMap<Oid, Entry>,
-    checks: HashMap<Oid, Tid>,
+    pub read: OidMap<Tid>,
+    entries: OidMap<Entry>,
+    checks: OidMap<Tid>,
     /// By the numbers of their savepoints, which rise.
     layers: BTreeMap<u64, Layer>,
     next_layer: u64,
@@ -78,8 +79,8 @@ pub(super) enum State {
 /// What was touched since a savepoint, as it was before.
 #[derive(Default)]
 struct Layer {
-    entries: HashMap<Oid, Option<Entry>>,
-    checks: HashMap<Oid, Option<Tid>>,
+    entries: OidMap<Option<Entry>>,
+    checks: OidMap<Option<Tid>>,
 }
 
 impl Shared {
@@ -186,16 +187,30 @@ impl Writes {
         }
     }
 
-    /// Gives a closure the object, and says under which ticket.
-    pub fn take(&mut self, oid: Oid, entry: Entry) -> u64 {
+    /// Gives a closure an object that is in here, and says under which ticket. Whoever takes it has
+    /// it already: it is not dropped here.
+    pub fn take(&mut self, oid: Oid) -> u64 {
         self.next_ticket += 1;
         self.taken += 1;
-        // Whoever takes the object has it already: it is not dropped here.
-        drop(self.put(oid, Entry { state: State::Taken(self.next_ticket), ..entry }));
+        if let Some(entry) = self.entries.get_mut(&oid) {
+            if let Some(mut layer) = self.layers.last_entry() {
+                layer.get_mut().entries.entry(oid).or_insert_with(|| Some(entry.clone()));
+            }
+            entry.state = State::Taken(self.next_ticket);
+        }
         self.next_ticket
     }
 
-    /// Ends what [`take`](Writes::take) began: `state` is what became of the object, `None` that
+    /// Gives a closure an object that is not, and will be as `entry` says.
+    pub fn take_new(&mut self, oid: Oid, entry: Entry) -> u64 {
+        self.next_ticket += 1;
+        self.taken += 1;
+        let before = self.put(oid, Entry { state: State::Taken(self.next_ticket), ..entry });
+        debug_assert!(before.is_none(), "the object was changed already");
+        self.next_ticket
+    }
+
+    /// Ends what [`take`](Writes::take) or [`take_new`](Writes::take_new) began: `state` is what became of the object, `None` that
     /// it is as it was read, as though it had never been touched.
     ///
     /// # Errors
@@ -299,7 +314,7 @@ impl Writes {
 }
 
 /// Adds to `older` what only `later` has, at the cost of the smaller one. Returns the rest.
-fn merge<T>(older: &mut HashMap<Oid, T>, mut later: HashMap<Oid, T>) -> Vec<T> {
+fn merge<T>(older: &mut OidMap<T>, mut later: OidMap<T>) -> Vec<T> {
     if older.len() < later.len() {
         std::mem::swap(older, &mut later);
         return later.into_iter().filter_map(|(oid, before)| older.insert(oid, before)).collect();
@@ -308,7 +323,7 @@ fn merge<T>(older: &mut HashMap<Oid, T>, mut later: HashMap<Oid, T>) -> Vec<T> {
 }
 
 /// Remembers `before`, or returns it where something older is remembered.
-fn keep_older<T>(older: &mut HashMap<Oid, T>, oid: Oid, before: T) -> Option<T> {
+fn keep_older<T>(older: &mut OidMap<T>, oid: Oid, before: T) -> Option<T> {
     match older.entry(oid) {
         MapEntry::Occupied(_) => Some(before),
         MapEntry::Vacant(place) => {

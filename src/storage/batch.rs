@@ -103,6 +103,8 @@ impl Batch {
 
     fn span(&mut self, type_id: TypeId, references: &[Oid], data: &[u8]) -> Span {
         let start = self.bytes.len();
+        // Where references are few, their number and they take less than this.
+        self.bytes.reserve(data.len() + 1 + 4 * references.len());
         References::encode(references, &mut self.bytes);
         let middle = self.bytes.len();
         self.bytes.extend_from_slice(data);
@@ -155,6 +157,10 @@ impl Batch {
         if u32::try_from(self.writes.len()).is_err() {
             let what = "a transaction can store at most 4,294,967,295 objects";
             return Err(Error::InvalidArgument(what.into()));
+        }
+        // As a rule they come in order.
+        if self.writes.is_sorted_by(|one, next| one.oid < next.oid) {
+            return Ok(());
         }
         let mut oids: Vec<Oid> = self.writes.iter().map(|entry| entry.oid).collect();
         oids.sort_unstable();

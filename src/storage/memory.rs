@@ -2,12 +2,13 @@
 //!
 //! A newcomer's first read, the double that tests put under the objects, and the oracle that other
 //! storages are compared with. It says what a storage means, not how to be fast: one lock guards
-//! all of it, and loading copies.
+//! all of it but the places, and loading copies.
 //!
 //! # Invariants
 //! - A batch that was accepted is never touched again; history is only added to.
 //! - The revisions of an object stand in the order of their tids.
 
+use super::places::Places;
 use super::{
     Batch, Change, Contender, Doubt, DurableMark, Fate, Intent, Load, OpenDecision, Place, Promise,
     Receipt, Revision, Snapshot, Storage, StoredTransaction, Transactions, TypeTable, Verdict,
@@ -20,6 +21,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A `MemoryStorage` keeps a database for as long as somebody holds it.
@@ -43,6 +45,8 @@ pub struct MemoryStorage {
 struct Shared {
     types: TypeTable,
     state: Mutex<State>,
+    /// The newest revision of each object, by the number of its tid: read without the lock.
+    places: Places,
     /// Signalled whenever something was published or settled.
     moved: Condvar,
     durable: DurableMark,
@@ -94,7 +98,8 @@ impl MemoryStorage {
             closed: false,
         };
         let (types, moved, durable) = Default::default();
-        let shared = Arc::new(Shared { types, state: Mutex::new(state), moved, durable });
+        let (state, places) = (Mutex::new(state), Places::new());
+        let shared = Arc::new(Shared { types, state, places, moved, durable });
         Ok(MemoryStorage { id, shared })
     }
 
@@ -106,11 +111,14 @@ impl MemoryStorage {
 
     /// Refuses a batch that names a type the storage does not know.
     fn check_types(&self, batch: &Batch) -> Result<()> {
+        let mut known = None;
         for content in batch.writes().filter_map(|write| write.content) {
-            if self.shared.types.get(content.type_id).is_none() {
-                let what = format!("there is no type of number {}", content.type_id.0);
+            let number = content.type_id;
+            if known != Some(number) && self.shared.types.get(number).is_none() {
+                let what = format!("there is no type of number {}", number.0);
                 return Err(Error::InvalidArgument(what.into()));
             }
+            known = Some(number);
         }
         Ok(())
     }
@@ -311,7 +319,13 @@ impl Shared {
         }
         let tid = state.last_tid().next(SystemTime::now());
         let tid = tid.ok_or_else(|| Error::Exhausted("no tid is left".into()))?;
+        let slot = |write: Write<'_>| self.places.slot(write.oid.number());
+        if batch.writes().any(|write| slot(write).is_none()) {
+            return Err(Error::Exhausted("no memory to find the objects by".into()));
+        }
         state.publish(tid, batch);
+        let slots = batch.writes().filter_map(slot);
+        slots.for_each(|slot| slot.store(tid.number(), Ordering::Release));
         // It is as durable as it will ever be.
         self.durable.raise(tid);
         self.moved.notify_all();
@@ -412,8 +426,7 @@ impl Snapshot for MemorySnapshot {
     }
 
     fn place(&self, oid: Oid) -> Place {
-        let newest = self.shared.state.lock().newest(oid, Tid::MAX);
-        newest.map_or(Place::NONE, |(tid, _)| place(tid))
+        Place(self.shared.places.get(oid.number()))
     }
 
     fn load(&self, oid: Oid) -> Result<Load<'_>> {

@@ -11,6 +11,7 @@
 
 mod batch;
 mod memory;
+mod places;
 mod promise;
 mod types;
 

@@ -42,8 +42,8 @@ impl Current {
         points.into_values().rev().for_each(discard);
         let log = &self.state.log;
         let verdict = match gathered {
-            Ok(()) => phases::commit(members, &info, log),
-            Err(error) => phases::give_up(members, error, &info, log),
+            Ok(()) => phases::commit(members, info, log),
+            Err(error) => phases::give_up(members, error, info, log),
         };
         match verdict {
             Verdict::Committed { tid, unfinished } => Ok(self.committed(tid, unfinished)),

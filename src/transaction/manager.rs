@@ -147,7 +147,12 @@ impl TransactionManager {
     /// [`Error::NoTransaction`]; [`Error::TransactionFailed`], naming the first cause;
     /// [`Error::InProgress`] while a phase is running.
     pub fn check_usable(&self, action: &'static str) -> Result<()> {
-        self.current_to(action)?.state.lock().check_work(action)
+        // Asked at every change: no handle is made for it.
+        let slot = self.shared.slot.lock();
+        match &slot.current {
+            Some(state) => state.lock().check_work(action),
+            None => Err(Error::NoTransaction(action)),
+        }
     }
 
     /// Aborts the current transaction, also one whose guard was forgotten.
@@ -181,7 +186,7 @@ impl TransactionManager {
 
     fn current_to(&self, action: &'static str) -> Result<Current> {
         let current = self.shared.slot.lock().current.clone();
-        let state = current.ok_or(Error::NoTransaction(action))?;
+        let state = current.ok_or_else(|| Error::NoTransaction(action))?;
         Ok(Current { manager: self.clone(), state })
     }
 }

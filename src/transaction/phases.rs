@@ -32,15 +32,15 @@ pub(super) enum Verdict {
 }
 
 /// Takes `members`, which are in the order of their sort keys, through all phases.
-pub(super) fn commit(members: Vec<Member>, info: &Info, log: &Log) -> Verdict {
+pub(super) fn commit(members: Vec<Member>, info: Info, log: &Log) -> Verdict {
     let parties = members.into_iter().map(|member| Party { member, promise: None }).collect();
-    Commit { parties, info: info.clone(), log }.run()
+    Commit { parties, info, log }.run()
 }
 
 /// Aborts `members`, since the commit failed with `error` before their phases began.
-pub(super) fn give_up(members: Vec<Member>, error: Error, info: &Info, log: &Log) -> Verdict {
+pub(super) fn give_up(members: Vec<Member>, error: Error, info: Info, log: &Log) -> Verdict {
     let parties = members.into_iter().map(|member| Party { member, promise: None }).collect();
-    Commit { parties, info: info.clone(), log }.fail(error)
+    Commit { parties, info, log }.fail(error)
 }
 
 /// A manager and, once it prepared, its promise.

@@ -73,6 +73,7 @@ pub(super) struct Cause {
 }
 
 impl State {
+    #[inline]
     pub(super) fn new(number: u64, id: GlobalId) -> State {
         let work = Work {
             stage: Stage::Open,

@@ -10,11 +10,12 @@ use super::encode::Variant;
 use super::{Encoder, Fault, decode, encode};
 use crate::error::{CodecFailure, Result};
 use crate::id::Oid;
+use crate::object::tables::TypeMap;
 use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::TypeId;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// Refuses a value that does not survive: `bytes` and `references` are what [`encode()`] made of
 /// `value`; decoded and encoded again they must come out the same.
@@ -71,7 +72,7 @@ fn difference(bytes: &[u8], again: &[u8]) -> String {
 #[derive(Debug)]
 pub struct RoundTrips {
     each: u32,
-    passed: RwLock<HashMap<TypeId, Passed>>,
+    passed: RwLock<TypeMap<Passed>>,
 }
 
 /// The values of one type that were checked and found good.

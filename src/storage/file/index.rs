@@ -12,19 +12,16 @@ use crate::error::{Error, Result};
 use crate::file::Slots;
 use crate::format::{PAGE_SLOTS, Sums, page_sum};
 use crate::id::Oid;
+use crate::storage::places::Places;
 use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// Slots of the first chunk; each further one doubles what there is.
-const FIRST_CHUNK: u64 = 1 << 16;
 
 /// Oid → offset of the newest published record; 0 where there is none.
 #[derive(Debug)]
 pub(super) struct Index {
     base: Option<Base>,
-    chunks: [OnceLock<Slots>; 40],
+    rest: Places,
 }
 
 /// The part that stands in an index snapshot.
@@ -52,7 +49,7 @@ pub(super) enum Slot {
 
 impl Index {
     pub(super) fn empty() -> Index {
-        Index { base: None, chunks: [const { OnceLock::new() }; 40] }
+        Index { base: None, rest: Places::new() }
     }
 
     /// The index that begins as the pages of a snapshot, with these sums; every record it knows
@@ -85,9 +82,7 @@ impl Index {
             }
             number -= covered;
         }
-        let (chunk, within, _) = chunk_of(number);
-        let slot = self.chunks.get(chunk).and_then(OnceLock::get).and_then(|it| it.get(within));
-        Slot::At(slot.map_or(0, |slot| slot.load(Ordering::Acquire)))
+        Slot::At(self.rest.get(number))
     }
 
     /// Makes room for `oid`, so that [`set`](Index::set) will succeed.
@@ -117,14 +112,7 @@ impl Index {
             }
             number -= covered;
         }
-        let (chunk, within, length) = chunk_of(number);
-        let cell = self.chunks.get(chunk)?;
-        if cell.get().is_none() {
-            let fresh = Slots::zeroed(usize::try_from(length).ok()?)?;
-            // Somebody else may have been first; then theirs is as good.
-            let _ = cell.set(fresh);
-        }
-        cell.get()?.get(within)
+        self.rest.slot(number)
     }
 
     /// Checks page `page`. Where it is bad, so may be others: all that are, and that nobody has
@@ -207,17 +195,4 @@ impl Base {
 /// The bytes of a page that holds these offsets.
 pub(super) fn page_bytes(slots: impl Iterator<Item = u64>) -> Vec<u8> {
     slots.flat_map(u64::to_le_bytes).collect()
-}
-
-/// The chunk of the slot with this number, the place in it, and how many slots it has.
-fn chunk_of(number: u64) -> (usize, usize, u64) {
-    let unit = number / FIRST_CHUNK;
-    let chunk = 64 - unit.leading_zeros();
-    match chunk.checked_sub(1) {
-        None => (0, number as usize, FIRST_CHUNK),
-        Some(power) => {
-            let start = FIRST_CHUNK << power;
-            (chunk as usize, (number - start) as usize, start)
-        }
-    }
 }
