@@ -4,3 +4,4 @@ mod crashes;
 mod doubts;
 mod kit;
 mod looking;
+mod reopened;

@@ -10,15 +10,15 @@ use perennial::{Database, Error, Fate, GlobalId, OnDoubt, Persistent, Result};
 use std::sync::Arc;
 
 /// Two files of which one is in doubt about setting its number to 1.
-struct InTwo {
-    disk: SimDisk,
+pub struct InTwo {
+    pub disk: SimDisk,
     /// The name of the file that decides, and of the one that is in doubt.
-    decides: &'static str,
-    doubts: &'static str,
+    pub decides: &'static str,
+    pub doubts: &'static str,
 }
 
 /// A process died in the middle of a transaction, before or after it was decided.
-fn in_two(decided: bool) -> InTwo {
+pub fn in_two(decided: bool) -> InTwo {
     let disk = SimDisk::new();
     let sides = sides(&disk, 2);
     let start = disk.moment();
