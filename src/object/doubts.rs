@@ -17,7 +17,7 @@ use crate::format::Coordinator;
 use crate::id::{GlobalId, Tid};
 use crate::storage::file::{FileOptions, Mode};
 use crate::storage::{Doubt, Fate, FileStorage, OpenDecision, Storage};
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,8 +32,9 @@ pub enum OnDoubt {
     Hold,
 }
 
-/// One resolution at a time, so that none finds a decider locked by another.
-pub(super) static RESOLVING: Mutex<()> = Mutex::new(());
+/// Held alone by a resolution, and shared by whoever opens a file until others can find it: so
+/// that none finds a decider locked by somebody in this process who does not answer.
+pub(super) static RESOLVING: RwLock<()> = RwLock::new(());
 
 /// Where to look for the files that decide.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +57,7 @@ impl Search {
         if doubts.is_empty() {
             return Ok(Vec::new());
         }
-        let _turn = RESOLVING.lock();
+        let _turn = RESOLVING.write();
         let mut open = Vec::new();
         for doubt in doubts {
             match self.fate(&doubt) {

@@ -1,8 +1,16 @@
 //! Databases that are closed and opened again while others count on them.
 
 use super::doubts::{InTwo, in_two};
-use super::kit::{NAMES, Side, decider, open, quiet, set, sides};
+use super::kit::{NAMES, Side, decider, open, options, quiet, set, sides};
 use crate::support::sim::{Policy, SimDisk};
+use perennial::file::{Access, AppendFile, Directory};
+use perennial::{Database, Result};
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 // T16: of two handles of one decider, the one that is closed knows nothing any more
 #[test]
@@ -37,4 +45,68 @@ fn a_decision_is_not_ended_on_the_word_of_a_handle_that_was_closed() {
     let known = |gtid| open.iter().any(|decision| decision.gtid == gtid);
     assert!(in_doubt.iter().all(|doubt| known(doubt.gtid)), "{in_doubt:?} and {open:?}");
     drop(first);
+}
+
+/// A disk on which opening the file `slow` for writing takes its time, once it has its lock.
+#[derive(Debug)]
+struct SlowDisk {
+    disk: SimDisk,
+    slow: &'static str,
+    locked: Mutex<Option<Sender<()>>>,
+}
+
+impl Directory for SlowDisk {
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn AppendFile>> {
+        self.disk.open(name, access)
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename_new(from, to)
+    }
+
+    fn replace(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.replace(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    /// Who opens for writing looks here for what others left, and has the lock by then.
+    fn names(&self) -> io::Result<Vec<String>> {
+        if let Some(locked) = self.locked.lock().unwrap().take() {
+            locked.send(()).unwrap();
+            thread::sleep(Duration::from_millis(100));
+        }
+        self.disk.names()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.disk.path(name)
+    }
+}
+
+// T16
+#[test]
+fn files_that_are_opened_at_once_by_several_threads_find_each_other() {
+    for decided in [true, false] {
+        let InTwo { disk, decides, doubts } = in_two(decided);
+        let (locked, is_locked) = channel();
+        let locked = Mutex::new(Some(locked));
+        let slow = Arc::new(SlowDisk { disk: disk.clone(), slow: decides, locked });
+        let opening = thread::spawn(move || -> Result<Database> {
+            let name = slow.slow;
+            Database::options().directory(slow).open(name)
+        });
+        is_locked.recv().unwrap();
+
+        let side = Side::of(options(&disk).open(doubts).unwrap()).unwrap();
+
+        assert_eq!(side.value(), i64::from(decided));
+        drop(opening.join().unwrap().unwrap());
+    }
 }
