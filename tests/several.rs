@@ -5,3 +5,4 @@ mod doubts;
 mod kit;
 mod looking;
 mod reopened;
+mod snapshots;
