@@ -2,6 +2,7 @@
 
 mod crashes;
 mod doubts;
+mod forged;
 mod kit;
 mod looking;
 mod reopened;

@@ -19,10 +19,11 @@ use super::generation::Generation;
 use super::promises::Letter;
 use super::window::Window;
 use crate::error::{Error, Result};
-use crate::format::{Fields, FrameKind, Record};
+use crate::format::{Fields, FrameKind, Malformed, Record};
 use crate::id::{GlobalId, Tid};
 use crate::storage::{Batch, Doubt, Intent, Promise, Receipt, Vote};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A promise that was given by a file.
 #[derive(Debug)]
@@ -215,16 +216,23 @@ impl Core {
         let gtid = gtid.ok_or_else(|| wrong("a Prepare without a global id".into()))?;
         let mut batch = Batch::default();
         (batch.metadata, batch.reads) = (metadata, reads);
-        let mut bases = Bases { writes: Vec::new(), reads: Vec::new() };
         for record in frame.records(&generation.log.sums) {
             let (_, record) = record.map_err(wrong)?;
-            bases.writes.push(record.previous);
             add(&mut batch, generation, &record)?;
         }
         let batch = Arc::new(batch);
-        self.admit(&batch)?;
-        let letter = self.letter(&batch, &bases, &Intent { gtid, coordinator })?;
-        let letter = Letter { offset, ..letter };
+        // What could not have been promised is not the application's fault, but the file's.
+        let at_fault = |error| match error {
+            Error::InvalidArgument(what) => wrong(Malformed::new(&*what)),
+            other => other,
+        };
+        self.admit(&batch).map_err(at_fault)?;
+        let Ok(bases) = self.bases(&batch, Instant::now())? else {
+            let what = "the promise is about what was changed since, or promised to another";
+            return Err(wrong(what.into()));
+        };
+        let letter = self.letter(&batch, &bases, &Intent { gtid, coordinator });
+        let letter = Letter { offset, ..letter.map_err(at_fault)? };
         let mut ordered = self.ordered.lock();
         ordered.promises.reserve(gtid, &batch, letter.room());
         ordered.promises.park(letter);
