@@ -3,6 +3,7 @@
 mod crashes;
 mod doubts;
 mod forged;
+mod jobs;
 mod kit;
 mod looking;
 mod reopened;

@@ -202,7 +202,9 @@ impl Database {
     /// # Errors
     /// [`Error::Closed`], [`Error::Halted`], [`Error::ReadOnly`].
     pub fn resolve_in_doubt(&self) -> Result<Vec<Doubt>> {
-        let open = self.core.search.resolve(&*self.core.storage)?;
+        let open = self.core.search.resolve(&*self.core.storage);
+        self.core.attachment.tell_of_settling();
+        let open = open?;
         Ok(open.into_iter().map(|(doubt, _)| doubt).collect())
     }
 
@@ -214,6 +216,8 @@ impl Database {
     /// # Errors
     /// [`Error::Closed`], [`Error::Halted`], [`Error::ReadOnly`].
     pub fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()> {
-        self.core.storage.settle(gtid, committed)
+        self.core.storage.settle(gtid, committed)?;
+        self.core.attachment.tell_of_settling();
+        Ok(())
     }
 }

@@ -35,7 +35,7 @@ mod view;
 mod watch;
 mod writes;
 
-pub(crate) use attached::WeakDatabase;
+pub(crate) use attached::{Attached, WeakDatabase};
 pub use codec::decode_as;
 pub use connection::Connection;
 pub use database::{Database, Settings};
