@@ -154,8 +154,9 @@ impl Core {
         let mut ordered = self.ordered.lock();
         let offset = loop {
             self.check_open(&ordered)?;
-            let room = ordered.promises.room;
-            if let Some(offset) = self.take_place(&mut ordered, builder.length(), room)? {
+            // What settles a promise asks nobody for room; what nobody waits for takes none away.
+            let own = if kind == FrameKind::Abort { ordered.promises.room } else { 0 };
+            if let Some(offset) = self.take_place(&mut ordered, builder.length(), own)? {
                 break offset;
             }
         };
