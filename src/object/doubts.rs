@@ -148,10 +148,15 @@ fn ask_file(
             drop(reader);
             ask(&writer, gtid, of)
         }
-        Err(Error::Locked(_)) => match reader.decision(gtid, of.last_tid) {
-            Ok(Fate::Committed(_)) if reader.has_writer() => Ok(true),
-            _ => Err("is in use by somebody else".into()),
-        },
+        Err(Error::Locked(_)) => {
+            // Anew: what the first one saw may be from before the writer came, and not durable.
+            let reader =
+                open(Mode::ReadOnly).map_err(|error| format!("cannot be asked: {error}"))?;
+            match reader.decision(gtid, of.last_tid) {
+                Ok(Fate::Committed(_)) if reader.has_writer() => Ok(true),
+                _ => Err("is in use by somebody else".into()),
+            }
+        }
         Err(error) => Err(format!("cannot be asked: {error}")),
     }
 }

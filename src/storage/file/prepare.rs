@@ -94,9 +94,10 @@ impl Core {
             let placed = self.take_place(&mut ordered, builder.length(), 0);
             match placed {
                 Ok(Some(offset)) => break offset,
-                // The section was left: others may have been faster.
+                // The section was left: others may have been faster, or wait for what is free again.
                 _ => ordered.promises.release(letter.gtid),
             }
+            self.moved.notify_all();
             placed?;
         };
         letter.offset = offset;
