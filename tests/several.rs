@@ -2,5 +2,9 @@
 
 mod crashes;
 mod doubts;
+mod forged;
+mod jobs;
 mod kit;
 mod looking;
+mod reopened;
+mod snapshots;

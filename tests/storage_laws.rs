@@ -94,6 +94,7 @@ macro_rules! storage_laws {
                 a_promise_that_only_relies_stores_nothing
                 a_promise_in_doubt_is_settled_on_a_word
                 one_transaction_is_promised_one_batch
+                a_promise_that_somebody_holds_is_settled_by_nobody_else
                 a_decision_is_told_for_ever_and_open_until_it_is_ended
                 a_decision_without_changes_is_one
                 what_was_asked_for_before_it_was_decided_is_never_decided

@@ -10,14 +10,16 @@
 //! - No lock is held while the database is read or written, or foreign code runs.
 
 use super::board::{Board, Next, Picked};
+use super::enqueue::Permit;
 use super::handler::Handler;
 use super::ledger::Ledger;
 use super::policy::Signal;
 use super::record::Head;
+use super::recovery;
 use crate::error::{Error, Result};
 use crate::id::Oid;
 use crate::object::codec::RoundTrips;
-use crate::object::{Database, WeakDatabase};
+use crate::object::{Attached, Database, WeakDatabase};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -42,14 +44,25 @@ pub(super) struct Engine {
 pub(super) struct Inner {
     pub board: Board,
     pub ledger: Ledger,
+    /// What is reserved for jobs of transactions whose outcome is not known.
+    pub in_doubt: Vec<Permit>,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// The database's hold on its engine: when the database goes, the threads do.
 struct Hold(Arc<Engine>);
 
+impl Attached for Hold {
+    fn doubts_settled(&self) {
+        recovery::settled(&self.0);
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
+        // They hold the engine.
+        let in_doubt = std::mem::take(&mut self.0.lock().in_doubt);
+        drop(in_doubt);
         self.0.end().join();
     }
 }

@@ -14,7 +14,7 @@ use super::handler::fingerprint;
 use super::job::{Enqueued, Job};
 use super::ledger::Key;
 use super::record::{Body, Head, PAYLOAD_LIMIT, Payload, State, micros};
-use super::work;
+use super::{recovery, work};
 use crate::error::{Error, Result};
 use crate::id::{GlobalId, Oid};
 use crate::object::{Connection, Ref};
@@ -61,8 +61,9 @@ impl Connection {
             key: job.dedupe_key().map(|key| (J::KIND.to_owned(), key)),
             claimed: false,
             live: false,
+            transaction: current.id(),
         };
-        if let Some(id) = permit.reserve(current.id())? {
+        if let Some(id) = permit.reserve()? {
             return Ok(Enqueued::Duplicate(id));
         }
         let due = micros(now + delay);
@@ -83,13 +84,17 @@ impl Connection {
             payload: Payload::store(self, body)?,
         };
         permit.id = self.add_pinned(head)?.oid();
-        permit.hold(current.id());
+        permit.hold();
         let id = permit.id;
-        current.after_commit(move |outcome| {
-            // Mixed: this database is the one that decided. Whoever did not follow, the job is there.
-            if matches!(outcome, Outcome::Committed { .. } | Outcome::Mixed(_)) {
+        current.after_commit(move |outcome| match outcome {
+            Outcome::Committed { unfinished, .. } if unfinished.is_empty() => {
                 permit.hand_over();
             }
+            // Whether this database followed, or will, its file says: now or later.
+            Outcome::Committed { .. } | Outcome::Mixed(_) | Outcome::Unknown(_) => {
+                permit.leave_in_doubt();
+            }
+            _ => {}
         })?;
         Ok(Enqueued::New(id))
     }
@@ -108,10 +113,11 @@ fn encode<J: Job>(engine: &Engine, job: &J, tag: u32) -> Result<Body> {
 }
 
 /// What is reserved for a job whose transaction runs.
-struct Permit {
+pub(super) struct Permit {
     engine: Arc<Engine>,
+    pub transaction: GlobalId,
     /// [`Oid::ROOT`] until the job has one.
-    id: Oid,
+    pub id: Oid,
     kind: &'static str,
     delay: Duration,
     bytes: u64,
@@ -124,7 +130,8 @@ struct Permit {
 
 impl Permit {
     /// Reserves what the job needs; or returns the one that has its key.
-    fn reserve(&mut self, transaction: GlobalId) -> Result<Option<Oid>> {
+    fn reserve(&mut self) -> Result<Option<Oid>> {
+        let transaction = self.transaction;
         let Inner { ledger, board, .. } = &mut *self.engine.lock();
         if let Some(key) = &self.key
             && let Some(id) = ledger.holder(key, transaction)?
@@ -141,14 +148,21 @@ impl Permit {
     }
 
     /// The key is the job's, which now has an id.
-    fn hold(&self, transaction: GlobalId) {
+    fn hold(&self) {
         if let Some(key) = &self.key {
-            self.engine.lock().ledger.hold(key.clone(), self.id, transaction);
+            self.engine.lock().ledger.hold(key.clone(), self.id, self.transaction);
         }
     }
 
+    /// The transaction may be committed, or may yet be: the job waits until the file says so.
+    fn leave_in_doubt(self) {
+        let engine = self.engine.clone();
+        engine.lock().in_doubt.push(self);
+        recovery::settled(&engine);
+    }
+
     /// The transaction is committed: the job waits for a worker, or runs here.
-    fn hand_over(mut self) {
+    pub fn hand_over(mut self) {
         self.live = false;
         let mut inner = self.engine.lock();
         if let Some(key) = &self.key {

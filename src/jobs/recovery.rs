@@ -7,11 +7,12 @@
 
 use super::board::Waiting;
 use super::engine::{Engine, after};
+use super::enqueue::Permit;
 use super::record::{Head, State};
 use super::work::write_to;
 use crate::error::Result;
 use crate::id::Oid;
-use crate::object::{Connection, Database};
+use crate::object::{Connection, Database, Ref};
 use crate::storage::Durability;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -44,6 +45,29 @@ pub(super) fn recover(engine: &Engine, database: &Database) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Promises in doubt may have been settled: hands over the jobs of those that are committed now,
+/// and forgets those of the others. What a dead process had promised is for the runner that is
+/// there, as at its start.
+pub(super) fn settled(engine: &Arc<Engine>) {
+    let Some(database) = engine.database.upgrade() else { return };
+    if let Err(error) = look_again(engine, &database) {
+        tracing::warn!(%error, "jobs of a transaction in doubt wait for the next start");
+    }
+}
+
+fn look_again(engine: &Engine, database: &Database) -> Result<()> {
+    let doubts = database.in_doubt()?;
+    let in_doubt = |permit: &Permit| doubts.iter().any(|doubt| doubt.gtid == permit.transaction);
+    let is_over = |permit: &mut Permit| !in_doubt(permit);
+    // After the doubts, which become jobs, and before anything is let go of.
+    let there: HashSet<Oid> =
+        database.view(|view| Ok(view.pinned::<Head>()?.into_iter().map(Ref::oid).collect()))?;
+    let over: Vec<_> = engine.lock().in_doubt.extract_if(.., is_over).collect();
+    over.into_iter().filter(|permit| there.contains(&permit.id)).for_each(Permit::hand_over);
+    let runs = engine.lock().board.mode.is_some();
+    if runs { recover(engine, database) } else { Ok(()) }
 }
 
 /// T7, and T6 for what this process has claimed and lost sight of; which ones were T7.

@@ -16,7 +16,23 @@ use std::sync::{Arc, Weak};
 
 /// The place of the attachment.
 #[derive(Default)]
-pub(super) struct Attachment(Mutex<Option<Arc<dyn Any + Send + Sync>>>);
+pub(super) struct Attachment(Mutex<Option<Arc<dyn Attached>>>);
+
+/// What can be attached to a database.
+pub(crate) trait Attached: Any + Send + Sync {
+    /// Is told, under no lock, that promises which were in doubt may have been settled.
+    fn doubts_settled(&self);
+}
+
+impl Attachment {
+    /// Tells what is attached that promises in doubt may have been settled.
+    pub fn tell_of_settling(&self) {
+        let attached = self.0.lock().clone();
+        if let Some(attached) = attached {
+            attached.doubts_settled();
+        }
+    }
+}
 
 /// A handle that does not keep its database open.
 #[derive(Clone)]
@@ -52,12 +68,9 @@ impl Database {
     ///
     /// # Errors
     /// Those of `make`, which is called again next time.
-    pub(crate) fn attached<T: Any + Send + Sync>(
-        &self,
-        make: impl FnOnce() -> Result<T>,
-    ) -> Result<Arc<T>> {
+    pub(crate) fn attached<T: Attached>(&self, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
         let mut place = self.core.attachment.0.lock();
-        let attached = match &*place {
+        let attached: Arc<dyn Any + Send + Sync> = match &*place {
             Some(attached) => attached.clone(),
             None => place.insert(Arc::new(make()?)).clone(),
         };

@@ -166,7 +166,12 @@ impl<'a> Commit<'a> {
         info: &'a Info,
         decision: Option<&Decision>,
     ) -> Result<Option<(Commit<'a>, Arc<Batch>)>> {
-        let Some(snapshot) = writes.snapshot.clone() else { return Ok(None) };
+        let snapshot = match writes.snapshot.clone() {
+            Some(snapshot) => snapshot,
+            // Others have promised: it is decided also by who has nothing to store.
+            None if decision.is_some() => core.storage.snapshot()?,
+            None => return Ok(None),
+        };
         let mut batch = Batch::default();
         batch.durability = match (writes.transaction, writes.durability) {
             (Some(this), Some((of, durability))) if of == this => durability,

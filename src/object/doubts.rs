@@ -17,7 +17,7 @@ use crate::format::Coordinator;
 use crate::id::{GlobalId, Tid};
 use crate::storage::file::{FileOptions, Mode};
 use crate::storage::{Doubt, Fate, FileStorage, OpenDecision, Storage};
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,8 +32,9 @@ pub enum OnDoubt {
     Hold,
 }
 
-/// One resolution at a time, so that none finds a decider locked by another.
-pub(super) static RESOLVING: Mutex<()> = Mutex::new(());
+/// Held alone by a resolution, and shared by whoever opens a file until others can find it: so
+/// that none finds a decider locked by somebody in this process who does not answer.
+pub(super) static RESOLVING: RwLock<()> = RwLock::new(());
 
 /// Where to look for the files that decide.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +57,7 @@ impl Search {
         if doubts.is_empty() {
             return Ok(Vec::new());
         }
-        let _turn = RESOLVING.lock();
+        let _turn = RESOLVING.write();
         let mut open = Vec::new();
         for doubt in doubts {
             match self.fate(&doubt) {
@@ -147,10 +148,15 @@ fn ask_file(
             drop(reader);
             ask(&writer, gtid, of)
         }
-        Err(Error::Locked(_)) => match reader.decision(gtid, of.last_tid) {
-            Ok(Fate::Committed(_)) if reader.has_writer() => Ok(true),
-            _ => Err("is in use by somebody else".into()),
-        },
+        Err(Error::Locked(_)) => {
+            // Anew: what the first one saw may be from before the writer came, and not durable.
+            let reader =
+                open(Mode::ReadOnly).map_err(|error| format!("cannot be asked: {error}"))?;
+            match reader.decision(gtid, of.last_tid) {
+                Ok(Fate::Committed(_)) if reader.has_writer() => Ok(true),
+                _ => Err("is in use by somebody else".into()),
+            }
+        }
         Err(error) => Err(format!("cannot be asked: {error}")),
     }
 }
@@ -201,7 +207,9 @@ impl Database {
     /// # Errors
     /// [`Error::Closed`], [`Error::Halted`], [`Error::ReadOnly`].
     pub fn resolve_in_doubt(&self) -> Result<Vec<Doubt>> {
-        let open = self.core.search.resolve(&*self.core.storage)?;
+        let open = self.core.search.resolve(&*self.core.storage);
+        self.core.attachment.tell_of_settling();
+        let open = open?;
         Ok(open.into_iter().map(|(doubt, _)| doubt).collect())
     }
 
@@ -213,6 +221,8 @@ impl Database {
     /// # Errors
     /// [`Error::Closed`], [`Error::Halted`], [`Error::ReadOnly`].
     pub fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()> {
-        self.core.storage.settle(gtid, committed)
+        self.core.storage.settle(gtid, committed)?;
+        self.core.attachment.tell_of_settling();
+        Ok(())
     }
 }

@@ -37,7 +37,7 @@ mod view;
 mod watch;
 mod writes;
 
-pub(crate) use attached::WeakDatabase;
+pub(crate) use attached::{Attached, WeakDatabase};
 pub use codec::decode_as;
 pub use connection::Connection;
 pub use database::{Database, Settings};

@@ -130,17 +130,16 @@ impl Options {
         };
         let path = directory.path(&name);
         let file = FileOptions { hold_in_doubt: true, ..self.file };
-        let storage = match FileStorage::open(directory.clone(), &name, file) {
-            Err(Error::Locked(_)) => {
-                // Perhaps by somebody in this process who asks it what was decided.
-                drop(RESOLVING.lock());
-                FileStorage::open(directory.clone(), &name, file)?
-            }
-            opened => opened?,
-        };
+        let opening = RESOLVING.read();
+        let storage = FileStorage::open(directory.clone(), &name, file)?;
+        // Before others can find it: a copy must not answer for the one that is open.
+        let registered = Registered::enter(&storage, path.clone())?;
         let search = Search { directory: Some(directory), on_disk, given: self.coordinators };
+        let database = Database::searching(Arc::new(storage), &self.settings, search);
+        *database.core.registered.lock() = Some(registered);
+        drop(opening);
         if self.file.mode != Mode::ReadOnly {
-            let open = search.resolve(&storage)?;
+            let open = database.core.search.resolve(&*database.core.storage)?;
             if let Some((doubt, why)) = open.into_iter().next() {
                 tracing::warn!(gtid = %doubt.gtid, path = %path.display(), why, "in doubt");
                 if self.on_doubt == OnDoubt::Refuse {
@@ -149,9 +148,6 @@ impl Options {
                 }
             }
         }
-        let registered = Registered::enter(&storage, path)?;
-        let database = Database::searching(Arc::new(storage), &self.settings, search);
-        *database.core.registered.lock() = Some(registered);
         Ok(database)
     }
 }

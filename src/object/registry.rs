@@ -21,12 +21,13 @@ pub(super) fn announce(core: &Arc<Core>) {
     living.push(Arc::downgrade(core));
 }
 
-/// The database of this id, where it is open for writing in this process.
+/// The database of this id, where it is open for writing in this process. Of several handles, the
+/// last to be opened: the lock on the file says that those before are closed.
 pub(super) fn living(id: DatabaseId) -> Option<Arc<Core>> {
     let all: Vec<_> = LIVING.lock().iter().filter_map(Weak::upgrade).collect();
     // Outside the lock: the last handle of a database may be dropped here.
     all.into_iter()
-        .find(|core| core.storage.id() == id && core.storage.check_writable("decide").is_ok())
+        .rfind(|core| core.storage.id() == id && core.storage.check_writable("decide").is_ok())
 }
 
 static OPEN: Mutex<Vec<(DatabaseId, PathBuf)>> = Mutex::new(Vec::new());

@@ -58,7 +58,7 @@ struct State {
     /// Where the revisions of each object are: which write of which transaction, oldest first.
     objects: BTreeMap<Oid, Vec<(Tid, usize)>>,
     /// What is promised to transactions that are decided elsewhere.
-    promised: BTreeMap<GlobalId, (Intent, Arc<Batch>)>,
+    promised: BTreeMap<GlobalId, Promised>,
     /// Transactions decided here, those of them that may be asked for, and those given up.
     decided: BTreeMap<GlobalId, Tid>,
     open: BTreeSet<GlobalId>,
@@ -68,9 +68,18 @@ struct State {
 }
 
 #[derive(Debug)]
+struct Promised {
+    intent: Intent,
+    batch: Arc<Batch>,
+    /// Whether nobody holds the promise any more.
+    in_doubt: bool,
+}
+
+#[derive(Debug)]
 struct MemoryPromise {
     shared: Arc<Shared>,
     gtid: GlobalId,
+    settled: bool,
 }
 
 #[derive(Debug)]
@@ -195,16 +204,20 @@ impl Storage for MemoryStorage {
             return Ok(Vote::Conflicts(contenders));
         }
         let gtid = intent.gtid;
-        if state.promised.insert(gtid, (intent.clone(), batch.clone())).is_some() {
+        if state.promised.contains_key(&gtid) {
             let what = format!("something is promised to the transaction {gtid} already");
             return Err(Error::InvalidArgument(what.into()));
         }
-        Ok(Vote::Promised(Box::new(MemoryPromise { shared: self.shared.clone(), gtid })))
+        let (intent, batch) = (intent.clone(), batch.clone());
+        state.promised.insert(gtid, Promised { intent, batch, in_doubt: false });
+        let shared = self.shared.clone();
+        Ok(Vote::Promised(Box::new(MemoryPromise { shared, gtid, settled: false })))
     }
 
     fn in_doubt(&self) -> Result<Vec<Doubt>> {
         let state = self.open()?;
-        let doubts = state.promised.iter().map(|(&gtid, (intent, batch))| Doubt {
+        let in_doubt = state.promised.iter().filter(|(_, promised)| promised.in_doubt);
+        let doubts = in_doubt.map(|(&gtid, Promised { intent, batch, .. })| Doubt {
             gtid,
             coordinator: intent.coordinator.clone(),
             note: batch.metadata.note.clone(),
@@ -214,7 +227,8 @@ impl Storage for MemoryStorage {
     }
 
     fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()> {
-        self.shared.settle(gtid, committed).map(drop)
+        let in_doubt = self.open()?.promised.get(&gtid).is_some_and(|promised| promised.in_doubt);
+        if in_doubt { self.shared.settle(gtid, committed).map(drop) } else { Ok(()) }
     }
 
     fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool> {
@@ -338,7 +352,7 @@ impl Shared {
         if state.closed {
             return Err(Error::Closed);
         }
-        let batch = state.promised.get(&gtid).map(|(_, batch)| batch.clone());
+        let batch = state.promised.get(&gtid).map(|promised| promised.batch.clone());
         let batch = batch.filter(|_| committed);
         let receipt = batch.map(|batch| self.publish(&mut state, &batch)).transpose()?;
         state.promised.remove(&gtid);
@@ -348,16 +362,29 @@ impl Shared {
 }
 
 impl Promise for MemoryPromise {
-    fn finish(self: Box<Self>) -> Result<Receipt> {
+    fn finish(mut self: Box<Self>) -> Result<Receipt> {
         let receipt = self.shared.settle(self.gtid, true)?;
+        self.settled = true;
         receipt.ok_or_else(|| Error::other("somebody else settled the promise"))
     }
 
-    fn abort(self: Box<Self>) -> Result<()> {
-        self.shared.settle(self.gtid, false).map(drop)
+    fn abort(mut self: Box<Self>) -> Result<()> {
+        self.shared.settle(self.gtid, false)?;
+        self.settled = true;
+        Ok(())
     }
 
-    fn park(self: Box<Self>) {}
+    fn park(self: Box<Self>) {
+        // Dropping it does.
+    }
+}
+
+impl Drop for MemoryPromise {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        let promised = state.promised.get_mut(&self.gtid).filter(|_| !self.settled);
+        promised.into_iter().for_each(|promised| promised.in_doubt = true);
+    }
 }
 
 impl State {
@@ -407,7 +434,7 @@ impl State {
             batch.writes().any(|write| write.oid == oid)
                 || !read && batch.reads.iter().any(|&(checked, _)| checked == oid)
         };
-        self.promised.iter().find(|(_, (_, batch))| holds(batch)).map(|(&gtid, _)| gtid)
+        self.promised.iter().find(|(_, promised)| holds(&promised.batch)).map(|(&gtid, _)| gtid)
     }
 
     fn publish(&mut self, tid: Tid, batch: &Arc<Batch>) {

@@ -4,21 +4,22 @@ use super::kit::{NAMES, Side, begin, decider, open, options, quiet, set, sides};
 use crate::support::sim::{Failure, Kind, Policy, SimDisk, Times};
 use perennial::error::InDoubt;
 use perennial::file::{Access, Directory};
+use perennial::format::{Decision, Participant};
 use perennial::storage::file::FileOptions;
-use perennial::storage::{FileStorage, Storage};
+use perennial::storage::{Batch, FileStorage, Storage};
 use perennial::{Database, Error, Fate, GlobalId, OnDoubt, Persistent, Result};
 use std::sync::Arc;
 
 /// Two files of which one is in doubt about setting its number to 1.
-struct InTwo {
-    disk: SimDisk,
+pub struct InTwo {
+    pub disk: SimDisk,
     /// The name of the file that decides, and of the one that is in doubt.
-    decides: &'static str,
-    doubts: &'static str,
+    pub decides: &'static str,
+    pub doubts: &'static str,
 }
 
 /// A process died in the middle of a transaction, before or after it was decided.
-fn in_two(decided: bool) -> InTwo {
+pub fn in_two(decided: bool) -> InTwo {
     let disk = SimDisk::new();
     let sides = sides(&disk, 2);
     let start = disk.moment();
@@ -313,6 +314,32 @@ fn room_for_what_was_promised_is_kept_free() {
         assert!(length() >= storage.facts().log_end + 100, "after commit {number}");
     }
     assert_eq!(storage.in_doubt().unwrap().len(), 1);
+    db.close().unwrap();
+    assert!(length() >= storage.facts().log_end + 100, "after it was closed");
+}
+
+// T16, R10
+#[test]
+fn the_end_of_a_decision_takes_no_room_that_is_kept_free_for_a_promise() {
+    let InTwo { disk, doubts, .. } = in_two(true);
+    let away = moved(&disk, &[(doubts, doubts)]);
+    let options =
+        FileOptions { housekeeping: false, hold_in_doubt: true, ..FileOptions::default() };
+    let storage = FileStorage::open(Arc::new(away.clone()), doubts, options).unwrap();
+    let length = || away.open(doubts, Access::Read).unwrap().len().unwrap();
+    let participants = vec![Participant { name: "somebody".into(), database: None }];
+    // Together, their Ends are longer than what is zeroed at once.
+    let gtids = (0..2800_u64).map(|number| GlobalId::new((u128::from(number) << 8).to_le_bytes()));
+    for gtid in gtids.clone() {
+        let mut batch = Batch::default();
+        batch.decision = Some(Decision { gtid, participants: participants.clone() });
+        storage.commit(&Arc::new(batch)).unwrap();
+    }
+    for gtid in gtids {
+        storage.end_decision(gtid).unwrap();
+        let free = length().saturating_sub(storage.facts().log_end);
+        assert!(free >= 100, "{free} bytes are free");
+    }
 }
 
 #[derive(Clone, serde::Serialize, serde::Deserialize)]

@@ -169,7 +169,7 @@ pub fn a_promise_in_doubt_is_settled_on_a_word(home: &dyn Home) {
 // T16
 pub fn one_transaction_is_promised_one_batch(home: &dyn Home) {
     let storage = home.fresh();
-    let (_, _, promise) = promised(&*storage);
+    let (oid, _, promise) = promised(&*storage);
     let other = work(&*storage).put(new_oid(&*storage), Tid::ZERO, "x").into_batch();
     let intent = Intent { gtid: gtid(1), coordinator: None };
 
@@ -177,6 +177,22 @@ pub fn one_transaction_is_promised_one_batch(home: &dyn Home) {
 
     assert!(matches!(refusal, Error::InvalidArgument(_)), "{refusal}");
     promise.finish().expect("it is kept");
+    assert_eq!(text(&*snapshot(&*storage), oid).as_deref(), Some("new"));
+}
+
+// T16: only what nobody holds is in doubt
+pub fn a_promise_that_somebody_holds_is_settled_by_nobody_else(home: &dyn Home) {
+    for word in [true, false] {
+        let storage = home.fresh();
+        let (oid, base, promise) = promised(&*storage);
+        assert!(storage.in_doubt().expect("doubts").is_empty());
+
+        storage.settle(gtid(1), word).expect("nothing is in doubt");
+
+        assert!(work(&*storage).put(oid, base, "mine").conflicts()[0].promised.is_some());
+        promise.finish().expect("it is kept");
+        assert_eq!(text(&*snapshot(&*storage), oid).as_deref(), Some("new"));
+    }
 }
 
 // T16

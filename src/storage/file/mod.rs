@@ -212,8 +212,11 @@ impl FileStorage {
         core.seal()?;
         let end = core.generation.published_end();
         core.sync_upto(end)?;
-        let failed = |error| Error::io("trim", core.path(), error);
-        core.generation.log.file.trim(end).map_err(failed)?;
+        // What is in doubt keeps its room: else another file could take it meanwhile.
+        if core.ordered.lock().promises.room == 0 {
+            let failed = |error| Error::io("trim", core.path(), error);
+            core.generation.log.file.trim(end).map_err(failed)?;
+        }
         let failed = |error| Error::io("sync", core.path(), error);
         core.generation.log.file.sync().map_err(failed)?;
         if core.tail() > 0 || core.generation.index.was_repaired() {

@@ -280,10 +280,8 @@ impl Replay {
                 learned.map_err(|error| wrong(Malformed::new(error.to_string())))?;
                 defined.insert(id, frame.offset);
             }
-            if let Some(gtid) = fields.gtid {
-                let decided = !fields.participants.is_empty();
-                note_global(frame, gtid, decided, decisions, prepared);
-            }
+            let decided = !fields.participants.is_empty();
+            note_global(frame, fields.gtid, decided, decisions, prepared).map_err(wrong)?;
             take_records(generation, frame, pinned)
         })
     }
@@ -321,14 +319,25 @@ fn take_records(
 /// Keeps the books on the global transaction that a frame is about.
 fn note_global(
     frame: &Frame<'_>,
-    gtid: GlobalId,
+    gtid: Option<GlobalId>,
     decided: bool,
     decisions: &mut BTreeMap<GlobalId, u64>,
     prepared: &mut BTreeMap<GlobalId, u64>,
-) {
-    match frame.header.kind {
+) -> Result<(), Malformed> {
+    let kind = frame.header.kind;
+    let Some(gtid) = gtid else {
+        let needs_one = matches!(kind, FrameKind::Prepare | FrameKind::Abort | FrameKind::End);
+        return if needs_one {
+            Err("the frame names no global transaction".into())
+        } else {
+            Ok(())
+        };
+    };
+    match kind {
         FrameKind::Prepare => {
-            prepared.insert(gtid, frame.offset);
+            if prepared.insert(gtid, frame.offset).is_some() {
+                return Err("something is promised to the transaction already".into());
+            }
         }
         FrameKind::Commit if decided => {
             decisions.insert(gtid, frame.offset);
@@ -341,4 +350,5 @@ fn note_global(
         }
         FrameKind::Seal | FrameKind::Later(_) => {}
     }
+    Ok(())
 }

@@ -19,10 +19,11 @@ use super::generation::Generation;
 use super::promises::Letter;
 use super::window::Window;
 use crate::error::{Error, Result};
-use crate::format::{Fields, FrameKind, Record};
+use crate::format::{Fields, FrameKind, Malformed, Record};
 use crate::id::{GlobalId, Tid};
 use crate::storage::{Batch, Doubt, Intent, Promise, Receipt, Vote};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A promise that was given by a file.
 #[derive(Debug)]
@@ -93,9 +94,10 @@ impl Core {
             let placed = self.take_place(&mut ordered, builder.length(), 0);
             match placed {
                 Ok(Some(offset)) => break offset,
-                // The section was left: others may have been faster.
+                // The section was left: others may have been faster, or wait for what is free again.
                 _ => ordered.promises.release(letter.gtid),
             }
+            self.moved.notify_all();
             placed?;
         };
         letter.offset = offset;
@@ -153,8 +155,9 @@ impl Core {
         let mut ordered = self.ordered.lock();
         let offset = loop {
             self.check_open(&ordered)?;
-            let room = ordered.promises.room;
-            if let Some(offset) = self.take_place(&mut ordered, builder.length(), room)? {
+            // What settles a promise asks nobody for room; what nobody waits for takes none away.
+            let own = if kind == FrameKind::Abort { ordered.promises.room } else { 0 };
+            if let Some(offset) = self.take_place(&mut ordered, builder.length(), own)? {
                 break offset;
             }
         };
@@ -215,16 +218,23 @@ impl Core {
         let gtid = gtid.ok_or_else(|| wrong("a Prepare without a global id".into()))?;
         let mut batch = Batch::default();
         (batch.metadata, batch.reads) = (metadata, reads);
-        let mut bases = Bases { writes: Vec::new(), reads: Vec::new() };
         for record in frame.records(&generation.log.sums) {
             let (_, record) = record.map_err(wrong)?;
-            bases.writes.push(record.previous);
             add(&mut batch, generation, &record)?;
         }
         let batch = Arc::new(batch);
-        self.admit(&batch)?;
-        let letter = self.letter(&batch, &bases, &Intent { gtid, coordinator })?;
-        let letter = Letter { offset, ..letter };
+        // What could not have been promised is not the application's fault, but the file's.
+        let at_fault = |error| match error {
+            Error::InvalidArgument(what) => wrong(Malformed::new(&*what)),
+            other => other,
+        };
+        self.admit(&batch).map_err(at_fault)?;
+        let Ok(bases) = self.bases(&batch, Instant::now())? else {
+            let what = "the promise is about what was changed since, or promised to another";
+            return Err(wrong(what.into()));
+        };
+        let letter = self.letter(&batch, &bases, &Intent { gtid, coordinator });
+        let letter = Letter { offset, ..letter.map_err(at_fault)? };
         let mut ordered = self.ordered.lock();
         ordered.promises.reserve(gtid, &batch, letter.room());
         ordered.promises.park(letter);
