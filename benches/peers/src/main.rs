@@ -126,9 +126,11 @@ fn print_settings(bench: &Bench, took: Duration) -> Result<()> {
         let version = version(who.package).map_or(String::new(), |version| format!(" {version}"));
         println!("- {}{version}: {}.", who.name, who.settings);
     }
-    println!(
-        "- † Not durable, and no rival there: `flush` does not make the disk keep what it was given."
-    );
+    if bench.contenders.iter().any(|who| !who.syncs) {
+        println!(
+            "- † Not durable, and no rival there: its sync does not make the disk keep anything."
+        );
+    }
     for note in bench.notes.lock().expect("no panic").iter() {
         println!("- It went wrong: {note}.");
     }
