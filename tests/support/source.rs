@@ -64,21 +64,22 @@ impl Source {
         }
     }
 
-    /// All Rust files in a folder of the project and below it, but for what cargo has put there;
-    /// none where there is no such folder.
+    /// All Rust files in a folder of the project and below it, without what a package in there has
+    /// built; none where there is no such folder.
     pub fn all(folder: &str) -> Vec<Source> {
         let mut files: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
             .into_iter()
             .flatten()
             .map(|entry| entry.expect("the folder can be read"))
-            .filter(|entry| entry.file_name() != "target")
             .collect();
         files.sort_by_key(fs::DirEntry::path);
         let mut sources = Vec::new();
         for file in files {
             let path = format!("{folder}/{}", file.file_name().to_str().expect("names are text"));
             if file.path().is_dir() {
-                sources.extend(Source::all(&path));
+                if file.file_name() != "target" {
+                    sources.extend(Source::all(&path));
+                }
             } else if path.ends_with(".rs") {
                 sources.push(Source::new(&path, &read(&path)));
             }
