@@ -78,7 +78,7 @@ fn a_root_that_was_missing_must_not_have_come() {
 #[test]
 fn under_serializable_isolation_nothing_is_merged() {
     everywhere(Isolation::Serializable, |db| {
-        let counter = db.transact(|conn| Counter::create(conn)).unwrap();
+        let counter = db.transact(Counter::create).unwrap();
         let manager = TransactionManager::new();
         let conn = db.connect(&manager);
         let mut transaction = manager.begin().unwrap();

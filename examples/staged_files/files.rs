@@ -118,9 +118,8 @@ fn fate(intent: &Intent, db: &Database) -> Result<Fate> {
     match intent.decider {
         None => Ok(Fate::Committed(Tid::ZERO)),
         Some(Decider { database, .. }) if database != db.id() => Ok(Fate::Unknown),
-        // Of an older copy, the last decisions are missing.
-        Some(Decider { last_tid, .. }) if db.last_tid() < last_tid => Ok(Fate::Unknown),
-        Some(_) => db.decision(intent.gtid),
+        // Of an older copy, the last decisions are missing: it does not know the tid.
+        Some(Decider { last_tid, .. }) => db.decision_since(intent.gtid, last_tid),
     }
 }
 

@@ -175,6 +175,18 @@ impl Database {
         self.core.storage.decision(gtid, Tid::ZERO)
     }
 
+    /// As [`decision`](Database::decision), for who knows a transaction that was durable here before
+    /// the decision could be made, as [`Coordinator::last_tid`] tells: the log is read no farther
+    /// back, and a database that does not hold it, an older copy say, answers [`Fate::Unknown`].
+    ///
+    /// # Errors
+    /// [`Error::Closed`], and those of reading.
+    ///
+    /// [`Coordinator::last_tid`]: crate::transaction::Coordinator::last_tid
+    pub fn decision_since(&self, gtid: GlobalId, last_tid: Tid) -> Result<Fate> {
+        self.core.storage.decision(gtid, last_tid)
+    }
+
     /// The decisions made here that were not ended: of participants that may not have finished.
     ///
     /// # Errors

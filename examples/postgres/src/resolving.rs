@@ -34,10 +34,8 @@ pub fn resolve(client: &mut Client, db: &Database) -> Result<Resolved> {
     let decisions = db.open_decisions()?;
     let mut resolved = Resolved::default();
     for name in prepared(client)?.into_iter().filter(|name| name.database == db.id()) {
-        // Of an older copy, the last decisions are missing.
-        let fate =
-            if db.last_tid() < name.last_tid { Fate::Unknown } else { db.decision(name.gtid)? };
-        let list = match fate {
+        // Of an older copy, the last decisions are missing: it does not know the tid.
+        let list = match db.decision_since(name.gtid, name.last_tid)? {
             Fate::Committed(_) => {
                 settle(client, "COMMIT", &name)?;
                 &mut resolved.committed
