@@ -6,6 +6,7 @@
 
 // Lowest first: a module names only modules earlier in this list (tests/tidy.rs).
 mod id;
+mod tables;
 pub mod error;
 pub mod format;
 pub mod file;

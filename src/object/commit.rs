@@ -14,17 +14,24 @@
 use super::cache::Cached;
 use super::core::Core;
 use super::kind::{Kind, Object};
-use super::tables::OidMap;
+
 use super::writes::{Entry, State, Writes};
 use crate::error::{Conflict, Error, NotFound, Result};
 use crate::format::{self, Metadata, TypeId};
 use crate::id::{Oid, Tid};
 use crate::storage::{
-    Batch, Contender, Durability, Intent, Load, Place, Promise, Receipt, Snapshot, Verdict, Vote,
+    Batch, Contender, Durability, Intent, Load, Place, Promise, Receipt, Revision, Snapshot,
+    Verdict, Vote,
 };
+use crate::tables::OidMap;
 use crate::transaction::{Decision, Info, contain};
 use std::cell::Cell;
 use std::sync::Arc;
+
+/// The new objects of a commit with more than so many objects are not cached. Who fills a database
+/// does not read next what came first; all that would push out what is in use, and be thrown away
+/// itself when it has long left the processor's own caches, which takes longer than to store it.
+const LOAD: usize = 256;
 
 /// How often one commit may merge with those that were faster.
 const ROUNDS: usize = 100;
@@ -209,14 +216,19 @@ impl<'a> Commit<'a> {
             None => batch.remove(oid, base, pinned),
             Some(object) => {
                 let type_id = self.encode(kind, oid, object)?;
-                if self.is_unchanged(oid, base, type_id)? {
-                    return Ok(());
+                let mut seen = None;
+                if let Some(before) = self.before(oid, base)? {
+                    if before.type_id == type_id && *before.data == *self.buffers.bytes {
+                        return Ok(());
+                    }
+                    seen = (before.tid == base).then_some(before.place);
                 }
                 let Buffers { bytes, references } = &self.buffers;
                 let nowhere = |&target: &Oid| self.snapshot.place(target) == Place::NONE;
                 let unknown = references.iter().copied().filter(nowhere);
                 self.unknown.extend(unknown.map(|target| (oid, target)));
                 batch.put((oid, base, pinned), type_id, references, bytes);
+                seen.into_iter().for_each(|place| batch.based_at(place));
                 if pinned && base == Tid::ZERO {
                     // Work outside the database begins as soon as this is committed: a power loss
                     // must not take away what it was begun for.
@@ -259,13 +271,15 @@ impl<'a> Commit<'a> {
         kind.encode(self.core, (oid, object), bytes, references)
     }
 
-    /// Whether the encoded object is what its base has.
-    fn is_unchanged(&self, oid: Oid, base: Tid, type_id: TypeId) -> Result<bool> {
+    /// What the object was before this transaction, if it was anything.
+    fn before(&self, oid: Oid, base: Tid) -> Result<Option<Revision<'_>>> {
         if base == Tid::ZERO {
-            return Ok(false);
+            return Ok(None);
         }
-        let Load::Found(revision) = self.snapshot.load(oid)? else { return Ok(false) };
-        Ok(revision.type_id == type_id && *revision.data == *self.buffers.bytes)
+        Ok(match self.snapshot.load(oid)? {
+            Load::Found(revision) => Some(revision),
+            Load::Removed(_) | Load::Absent => None,
+        })
     }
 
     /// Asks the storage until it takes the batch, or one of its objects cannot be merged.
@@ -342,7 +356,11 @@ impl<'a> Commit<'a> {
 
 /// Puts what was stored where readers look first.
 fn publish(core: &Core, items: Vec<Item>, batch: &Batch, receipt: &Receipt) {
+    let load = items.len() > LOAD;
     for ((item, write), &place) in items.into_iter().zip(batch.writes()).zip(&receipt.places) {
+        if load && write.base == Tid::ZERO {
+            continue;
+        }
         let (Some(object), Some(content)) = (item.object, write.content) else { continue };
         let length = u32::try_from(content.data.len()).unwrap_or(u32::MAX);
         let (tid, pinned) = (receipt.tid, item.pinned);

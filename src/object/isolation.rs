@@ -6,9 +6,9 @@
 //! # Invariants
 //! - What a transaction was told, that an object is missing included, is in its read set.
 
-use super::tables::OidMap;
 use crate::error::{Error, Result};
 use crate::id::{Oid, Tid};
+use crate::tables::OidMap;
 use parking_lot::Mutex;
 
 /// What transactions that run at the same time can see of each other.

@@ -30,7 +30,6 @@ mod reference;
 mod registry;
 mod roots;
 pub mod shape;
-mod tables;
 mod turn;
 mod types;
 mod view;

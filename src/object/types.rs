@@ -8,12 +8,13 @@
 
 use super::core::Core;
 use super::shape::Shape;
-use super::tables::TypeMap;
+
 use super::{Persistent, codec};
 use crate::error::{CodecFailure, Error, Result, SchemaMismatch};
 use crate::format::{TypeDef, TypeId};
 use crate::id::Oid;
 use crate::storage::{Revision, Storage};
+use crate::tables::TypeMap;
 use parking_lot::RwLock;
 use std::any;
 

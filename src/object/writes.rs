@@ -12,11 +12,12 @@
 use super::isolation::{Isolation, ReadSet};
 use super::kind::{Kind, Object};
 use super::persistent::Persistent;
-use super::tables::OidMap;
+
 use super::types::wrong_type;
 use crate::error::{Error, NotFound, Result};
 use crate::id::{Oid, Tid};
 use crate::storage::{Durability, Snapshot};
+use crate::tables::OidMap;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry as MapEntry;

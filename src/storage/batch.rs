@@ -6,7 +6,7 @@
 //! # Invariants
 //! - No object is written twice in one batch (checked by [`Batch::check`]).
 
-use super::Durability;
+use super::{Durability, Place};
 use crate::error::{Error, Result};
 use crate::format::{Decision, Metadata, References, TypeId};
 use crate::id::{Oid, Tid};
@@ -32,6 +32,8 @@ struct Entry {
     oid: Oid,
     base: Tid,
     pinned: bool,
+    /// Where the base stands, where that is known.
+    place: Option<Place>,
     content: Option<Span>,
 }
 
@@ -76,12 +78,25 @@ impl Batch {
         data: &[u8],
     ) {
         let content = Some(self.span(type_id, references, data));
-        self.writes.push(Entry { oid, base, pinned, content });
+        self.writes.push(Entry { oid, base, pinned, place: None, content });
+    }
+
+    /// Says where the revision stands that the write added last is based on, as a snapshot told: a
+    /// storage that finds the newest one there need not read it again.
+    pub fn based_at(&mut self, place: Place) {
+        if let Some(entry) = self.writes.last_mut() {
+            entry.place = Some(place);
+        }
+    }
+
+    /// Where the base of write number `index` stands, where that is known.
+    pub(super) fn place(&self, index: usize) -> Option<Place> {
+        self.writes.get(index)?.place
     }
 
     /// Adds the removal of an object.
     pub fn remove(&mut self, oid: Oid, base: Tid, pinned: bool) {
-        self.writes.push(Entry { oid, base, pinned, content: None });
+        self.writes.push(Entry { oid, base, pinned, place: None, content: None });
     }
 
     /// Puts another state, made from another base, in the place of write number `index`.
@@ -98,7 +113,7 @@ impl Batch {
     ) {
         let content = Some(self.span(type_id, references, data));
         let entry = &mut self.writes[index];
-        (entry.base, entry.content) = (base, content);
+        (entry.base, entry.place, entry.content) = (base, None, content);
     }
 
     fn span(&mut self, type_id: TypeId, references: &[Oid], data: &[u8]) -> Span {

@@ -10,7 +10,7 @@ use super::encode::Variant;
 use super::{Encoder, Fault, decode, encode};
 use crate::error::{CodecFailure, Result};
 use crate::id::Oid;
-use crate::object::tables::TypeMap;
+use crate::tables::TypeMap;
 use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

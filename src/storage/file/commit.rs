@@ -18,7 +18,7 @@ use crate::format::{
     FIRST_FRAME, Fields, FrameBuilder, FrameKind, Malformed, RecordHead, TypeDef, TypeId,
 };
 use crate::id::{GlobalId, Oid, Tid};
-use crate::storage::{Batch, Contender, Durability, Receipt, Revision, Verdict, Write};
+use crate::storage::{Batch, Contender, Durability, Place, Receipt, Revision, Verdict, Write};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -122,7 +122,7 @@ impl Core {
             let read = number >= batch.len();
             let current = match pending.get(number).cloned().flatten() {
                 Some(pending) => Current::Pending(pending),
-                None => self.published(oid)?,
+                None => self.published((oid, base), batch.place(number))?,
             };
             let places = if read { &mut bases.reads } else { &mut bases.writes };
             places.push(current.offset());
@@ -157,10 +157,14 @@ impl Core {
         }
     }
 
-    fn published(&self, oid: Oid) -> Result<Current> {
+    /// The newest published revision of `oid`; where it stands where `base` was seen, it is that.
+    fn published(&self, (oid, base): (Oid, Tid), seen: Option<Place>) -> Result<Current> {
         let offset = self.generation.offset_of(oid)?;
         if offset == 0 {
             return Ok(Current::Published(Tid::ZERO, 0));
+        }
+        if seen == Some(self.generation.place(offset)) {
+            return Ok(Current::Published(base, offset));
         }
         let record = self.generation.record(oid, offset)?;
         Ok(Current::Published(record.tid, offset))

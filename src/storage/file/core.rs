@@ -19,6 +19,7 @@ use crate::file::{AppendFile, Directory};
 use crate::format::{FileHeader, FrameBuilder, TypeId};
 use crate::id::{DatabaseId, GlobalId, Oid, Tid};
 use crate::storage::{Batch, DurableMark, TypeTable};
+use crate::tables::OidMap;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -71,7 +72,7 @@ pub(super) struct Ordered {
     /// Frames that have a place and wait for a leader.
     pub(super) queue: Vec<Placed>,
     /// Revisions that have a place and are not published.
-    pub(super) pending: HashMap<Oid, Pending>,
+    pub(super) pending: OidMap<Pending>,
     /// What is promised to global transactions.
     pub(super) promises: Promises,
     /// Where each type was last defined.

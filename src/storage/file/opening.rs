@@ -22,6 +22,7 @@ use crate::format::{
 };
 use crate::id::{GlobalId, Oid};
 use crate::storage::{DurableMark, TypeTable};
+use crate::tables::OidMap;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -227,7 +228,7 @@ impl Subject {
             last_tid: mark.tid,
             content_end,
             queue: Vec::new(),
-            pending: HashMap::new(),
+            pending: OidMap::default(),
             promises: Promises::default(),
             defined: replay.defined,
             zeroed: length.max(mark.at),

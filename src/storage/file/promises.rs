@@ -9,6 +9,7 @@
 use crate::format::{Coordinator, FrameBuilder};
 use crate::id::{GlobalId, Oid, Tid};
 use crate::storage::Batch;
+use crate::tables::OidMap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -36,8 +37,8 @@ impl Letter {
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     held: BTreeMap<GlobalId, Held>,
-    writers: HashMap<Oid, GlobalId>,
-    readers: HashMap<Oid, BTreeSet<GlobalId>>,
+    writers: OidMap<GlobalId>,
+    readers: OidMap<BTreeSet<GlobalId>>,
     /// Bytes that must exist behind the log's end, so that a full disk breaks no promise.
     pub(super) room: u64,
     /// Decisions that have a place and are not published.

@@ -12,14 +12,14 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map whose keys are oids.
-pub(super) type OidMap<T> = HashMap<Oid, T, BuildHasherDefault<NumberHasher>>;
+pub(crate) type OidMap<T> = HashMap<Oid, T, BuildHasherDefault<NumberHasher>>;
 
 /// A map whose keys are types of the program.
-pub(super) type TypeMap<T> = HashMap<TypeId, T, BuildHasherDefault<NumberHasher>>;
+pub(crate) type TypeMap<T> = HashMap<TypeId, T, BuildHasherDefault<NumberHasher>>;
 
 /// The hash of a number.
 #[derive(Debug, Default)]
-pub(super) struct NumberHasher(u64);
+pub(crate) struct NumberHasher(u64);
 
 impl Hasher for NumberHasher {
     fn write(&mut self, bytes: &[u8]) {
