@@ -16,7 +16,7 @@ use crate::file::Directory;
 use crate::format::Coordinator;
 use crate::id::{GlobalId, Tid};
 use crate::storage::file::{FileOptions, Mode};
-use crate::storage::{Doubt, Fate, FileStorage, OpenDecision, Storage};
+use crate::storage::{Doubt, Fate, FileStorage, OpenDecision, Storage, TwoPhase};
 use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

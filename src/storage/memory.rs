@@ -2,23 +2,26 @@
 //!
 //! A newcomer's first read, the double that tests put under the objects, and the oracle that other
 //! storages are compared with. It says what a storage means, not how to be fast: one lock guards
-//! all of it but the places, and loading copies.
+//! all of it but the places, and loading copies. What it takes to commit together with other
+//! storages is in `promises`.
 //!
 //! # Invariants
 //! - A batch that was accepted is never touched again; history is only added to.
 //! - The revisions of an object stand in the order of their tids.
 
+mod promises;
+
 use super::places::Places;
 use super::{
-    Batch, Change, Contender, Doubt, DurableMark, Fate, Intent, Load, OpenDecision, Place, Promise,
-    Receipt, Revision, Snapshot, Storage, StoredTransaction, Transactions, TypeTable, Verdict,
-    Vote, Write,
+    Batch, Change, Contender, DurableMark, Load, Place, Receipt, Revision, Snapshot, Storage,
+    StoredTransaction, Transactions, TypeTable, Verdict, Write,
 };
 use crate::error::{Error, Result};
 use crate::format::{TypeDef, TypeId};
-use crate::id::{DatabaseId, GlobalId, Oid, Tid};
+use crate::id::{DatabaseId, Oid, Tid};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::collections::{BTreeMap, BTreeSet};
+use promises::Books;
+use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,29 +60,10 @@ struct State {
     transactions: BTreeMap<Tid, Arc<Batch>>,
     /// Where the revisions of each object are: which write of which transaction, oldest first.
     objects: BTreeMap<Oid, Vec<(Tid, usize)>>,
-    /// What is promised to transactions that are decided elsewhere.
-    promised: BTreeMap<GlobalId, Promised>,
-    /// Transactions decided here, those of them that may be asked for, and those given up.
-    decided: BTreeMap<GlobalId, Tid>,
-    open: BTreeSet<GlobalId>,
-    refused: BTreeSet<GlobalId>,
+    /// What concerns transactions that span several storages.
+    books: Books,
     next_oid: u64,
     closed: bool,
-}
-
-#[derive(Debug)]
-struct Promised {
-    intent: Intent,
-    batch: Arc<Batch>,
-    /// Whether nobody holds the promise any more.
-    in_doubt: bool,
-}
-
-#[derive(Debug)]
-struct MemoryPromise {
-    shared: Arc<Shared>,
-    gtid: GlobalId,
-    settled: bool,
 }
 
 #[derive(Debug)]
@@ -99,10 +83,7 @@ impl MemoryStorage {
         let state = State {
             transactions: BTreeMap::new(),
             objects: BTreeMap::new(),
-            promised: BTreeMap::new(),
-            decided: BTreeMap::new(),
-            open: BTreeSet::new(),
-            refused: BTreeSet::new(),
+            books: Books::default(),
             next_oid: Oid::ROOT.number() + 1,
             closed: false,
         };
@@ -183,88 +164,12 @@ impl Storage for MemoryStorage {
         if !contenders.is_empty() {
             return Ok(Verdict::Conflicts(contenders));
         }
-        let gtid = batch.decision.as_ref().map(|decision| decision.gtid);
-        if let Some(gtid) = gtid.filter(|gtid| state.refused.contains(gtid)) {
-            return Err(Error::Refused(Box::new(gtid).into()));
-        }
+        state.books.check(batch.decision.as_ref())?;
         let receipt = self.shared.publish(&mut state, batch)?;
-        if let Some(gtid) = gtid {
-            state.decided.insert(gtid, receipt.tid);
-            state.open.insert(gtid);
+        if let Some(decision) = &batch.decision {
+            state.books.decide(decision, receipt.tid);
         }
         Ok(Verdict::Committed(receipt))
-    }
-
-    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote> {
-        batch.check()?;
-        self.check_types(batch)?;
-        let mut state = self.open()?;
-        let contenders = state.contenders(batch);
-        if !contenders.is_empty() {
-            return Ok(Vote::Conflicts(contenders));
-        }
-        let gtid = intent.gtid;
-        if state.promised.contains_key(&gtid) {
-            let what = format!("something is promised to the transaction {gtid} already");
-            return Err(Error::InvalidArgument(what.into()));
-        }
-        let (intent, batch) = (intent.clone(), batch.clone());
-        state.promised.insert(gtid, Promised { intent, batch, in_doubt: false });
-        let shared = self.shared.clone();
-        Ok(Vote::Promised(Box::new(MemoryPromise { shared, gtid, settled: false })))
-    }
-
-    fn in_doubt(&self) -> Result<Vec<Doubt>> {
-        let state = self.open()?;
-        let in_doubt = state.promised.iter().filter(|(_, promised)| promised.in_doubt);
-        let doubts = in_doubt.map(|(&gtid, Promised { intent, batch, .. })| Doubt {
-            gtid,
-            coordinator: intent.coordinator.clone(),
-            note: batch.metadata.note.clone(),
-            offset: 0,
-        });
-        Ok(doubts.collect())
-    }
-
-    fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()> {
-        let in_doubt = self.open()?.promised.get(&gtid).is_some_and(|promised| promised.in_doubt);
-        if in_doubt { self.shared.settle(gtid, committed).map(drop) } else { Ok(()) }
-    }
-
-    fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool> {
-        self.shared.wait(bound, |state| !state.promised.contains_key(&gtid))
-    }
-
-    fn decision(&self, gtid: GlobalId, since: Tid) -> Result<Fate> {
-        let mut state = self.open()?;
-        if since != Tid::ZERO && !state.transactions.contains_key(&since) {
-            return Ok(Fate::Unknown);
-        }
-        if let Some(&tid) = state.decided.get(&gtid) {
-            return Ok(Fate::Committed(tid));
-        }
-        state.refused.insert(gtid);
-        Ok(Fate::Aborted)
-    }
-
-    fn open_decisions(&self) -> Result<Vec<OpenDecision>> {
-        let state = self.open()?;
-        let open = state.open.iter().map(|&gtid| {
-            let tid = state.decided[&gtid];
-            let decision = state.transactions[&tid].decision.clone();
-            let participants = decision.map(|decision| decision.participants).unwrap_or_default();
-            OpenDecision { gtid, tid, participants }
-        });
-        Ok(open.collect())
-    }
-
-    fn end_decision(&self, gtid: GlobalId) -> Result<()> {
-        self.open()?.open.remove(&gtid);
-        Ok(())
-    }
-
-    fn durable_mark(&self) -> DurableMark {
-        self.shared.durable.clone()
     }
 
     fn wait_published(&self, tid: Tid, bound: Duration) -> Result<bool> {
@@ -345,46 +250,6 @@ impl Shared {
         self.moved.notify_all();
         Ok(Receipt { tid, places: vec![place(tid); batch.len()] })
     }
-
-    /// Keeps the promise of `gtid`, or takes it back; what was committed.
-    fn settle(&self, gtid: GlobalId, committed: bool) -> Result<Option<Receipt>> {
-        let mut state = self.state.lock();
-        if state.closed {
-            return Err(Error::Closed);
-        }
-        let batch = state.promised.get(&gtid).map(|promised| promised.batch.clone());
-        let batch = batch.filter(|_| committed);
-        let receipt = batch.map(|batch| self.publish(&mut state, &batch)).transpose()?;
-        state.promised.remove(&gtid);
-        self.moved.notify_all();
-        Ok(receipt)
-    }
-}
-
-impl Promise for MemoryPromise {
-    fn finish(mut self: Box<Self>) -> Result<Receipt> {
-        let receipt = self.shared.settle(self.gtid, true)?;
-        self.settled = true;
-        receipt.ok_or_else(|| Error::other("somebody else settled the promise"))
-    }
-
-    fn abort(mut self: Box<Self>) -> Result<()> {
-        self.shared.settle(self.gtid, false)?;
-        self.settled = true;
-        Ok(())
-    }
-
-    fn park(self: Box<Self>) {
-        // Dropping it does.
-    }
-}
-
-impl Drop for MemoryPromise {
-    fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        let promised = state.promised.get_mut(&self.gtid).filter(|_| !self.settled);
-        promised.into_iter().for_each(|promised| promised.in_doubt = true);
-    }
 }
 
 impl State {
@@ -418,7 +283,7 @@ impl State {
         let newest = self.newest(oid, Tid::MAX);
         let current = newest.map_or(Tid::ZERO, |(tid, _)| tid);
         if current == base {
-            let promised = Some(self.promised_to(oid, read)?);
+            let promised = Some(self.books.promised_to(oid, read)?);
             let (revision, note) = Default::default();
             return Some(Contender { oid, read, base, current, revision, note, promised });
         }
@@ -426,15 +291,6 @@ impl State {
         let winner = self.transactions.get(&current);
         let note = winner.map(|batch| batch.metadata.note.clone()).unwrap_or_default();
         Some(Contender { oid, read, base, current, revision, note, promised: None })
-    }
-
-    /// The transaction that keeps others from reading, or writing, `oid`.
-    fn promised_to(&self, oid: Oid, read: bool) -> Option<GlobalId> {
-        let holds = |batch: &Batch| {
-            batch.writes().any(|write| write.oid == oid)
-                || !read && batch.reads.iter().any(|&(checked, _)| checked == oid)
-        };
-        self.promised.iter().find(|(_, promised)| holds(&promised.batch)).map(|(&gtid, _)| gtid)
     }
 
     fn publish(&mut self, tid: Tid, batch: &Arc<Batch>) {

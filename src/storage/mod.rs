@@ -20,11 +20,11 @@ pub mod file;
 pub use batch::{Batch, Content, Write};
 pub use file::FileStorage;
 pub use memory::MemoryStorage;
-pub use promise::{Doubt, DurableMark, Fate, Intent, OpenDecision, Promise, Vote};
+pub use promise::{Doubt, DurableMark, Fate, Intent, OpenDecision, Promise, TwoPhase, Vote};
 pub use types::TypeTable;
 
 use crate::error::Result;
-use crate::format::{Coordinator, Metadata, References, TypeDef, TypeId};
+use crate::format::{Metadata, References, TypeDef, TypeId};
 use crate::id::{DatabaseId, GlobalId, Oid, Tid};
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -57,7 +57,7 @@ impl Place {
 ///
 /// It assumes neither that the tid is known before a transaction is finished nor that committing
 /// is serialised by a lock, so that a database server shared by many processes can be one too.
-pub trait Storage: Send + Sync + Debug {
+pub trait Storage: TwoPhase + Send + Sync + Debug {
     /// The id of the database kept here.
     fn id(&self) -> DatabaseId;
 
@@ -149,69 +149,6 @@ pub trait Storage: Send + Sync + Debug {
     /// # Errors
     /// Those of reading; each item has its own.
     fn transactions(&self, after: Tid, upto: Tid) -> Result<Box<dyn Transactions + '_>>;
-
-    /// Promises to commit `batch` in the transaction of `intent`, which is decided elsewhere; or
-    /// tells what stands against it, as [`commit`](Storage::commit) does. What the batch writes
-    /// and what it checks is reserved until the promise is settled, also after a crash.
-    ///
-    /// # Errors
-    /// As for [`commit`](Storage::commit): nothing was promised, and what may be left of the
-    /// attempt is given up by whoever decides.
-    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote>;
-
-    /// The promises that are in doubt.
-    ///
-    /// # Errors
-    /// [`Error::Closed`](crate::Error::Closed).
-    fn in_doubt(&self) -> Result<Vec<Doubt>>;
-
-    /// Settles the promise of `gtid` that is in doubt: durably keeps it where the transaction was
-    /// committed, takes it back where not. Does nothing where there is none.
-    ///
-    /// # Errors
-    /// [`Error::Halted`](crate::Error::Halted), [`Error::Closed`](crate::Error::Closed),
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly): it stays in doubt.
-    fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()>;
-
-    /// Waits until the promise of `gtid` is settled, or `bound` has passed; whether it is.
-    ///
-    /// # Errors
-    /// [`Error::Halted`](crate::Error::Halted), [`Error::Closed`](crate::Error::Closed): it never
-    /// will be.
-    fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool>;
-
-    /// How promises that are decided by this storage find it, where it remembers its decisions
-    /// for longer than the process lives.
-    fn coordinator(&self) -> Option<Coordinator> {
-        None
-    }
-
-    /// What became of the transaction `gtid`, if it is one that is decided here. Where it has not
-    /// been decided, it is given up: a batch that would decide it is refused from now on.
-    ///
-    /// `since` is a transaction that was durable here before the decision could be made; a storage
-    /// that does not hold it is not the one that was to decide, or an older copy, and cannot tell.
-    ///
-    /// # Errors
-    /// Those of reading.
-    fn decision(&self, gtid: GlobalId, since: Tid) -> Result<Fate>;
-
-    /// The decisions that were not ended.
-    ///
-    /// # Errors
-    /// Those of reading.
-    fn open_decisions(&self) -> Result<Vec<OpenDecision>>;
-
-    /// Notes that every participant of the decision `gtid` has finished, durably. Does nothing
-    /// where there is no such decision.
-    ///
-    /// # Errors
-    /// [`Error::Halted`](crate::Error::Halted), [`Error::Closed`](crate::Error::Closed),
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly): the decision stays open.
-    fn end_decision(&self, gtid: GlobalId) -> Result<()>;
-
-    /// Tells how much is durable.
-    fn durable_mark(&self) -> DurableMark;
 
     /// Makes everything durable and lets the files go; snapshots that are held stay readable.
     ///

@@ -1,4 +1,5 @@
-//! What a storage says and hears of transactions that it commits together with others.
+//! What a storage says and hears of transactions that it commits together with others:
+//! [`TwoPhase`].
 //!
 //! A storage that takes part *promises* to commit a batch ([`Vote`], [`Promise`]), and one that
 //! decides remembers that it did ([`Fate`], [`OpenDecision`]). A promise that nobody kept or took
@@ -8,13 +9,80 @@
 //! - What a promise would write, and what it relies on, does not change before it is settled.
 //! - An answer that a transaction was committed, or given up, is never contradicted later.
 
-use super::{Contender, Receipt};
+use super::{Batch, Contender, Receipt};
 use crate::error::Result;
 use crate::format::{Coordinator, Participant};
 use crate::id::{GlobalId, Tid};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What a [`Storage`](super::Storage) does in transactions that others take part in.
+pub trait TwoPhase {
+    /// Promises to commit `batch` in the transaction of `intent`, which is decided elsewhere; or
+    /// tells what stands against it, as [`commit`](super::Storage::commit) does. What the batch writes
+    /// and what it checks is reserved until the promise is settled, also after a crash.
+    ///
+    /// # Errors
+    /// As for [`commit`](super::Storage::commit): nothing was promised, and what may be left of the
+    /// attempt is given up by whoever decides.
+    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote>;
+
+    /// The promises that are in doubt.
+    ///
+    /// # Errors
+    /// [`Error::Closed`](crate::Error::Closed).
+    fn in_doubt(&self) -> Result<Vec<Doubt>>;
+
+    /// Settles the promise of `gtid` that is in doubt: durably keeps it where the transaction was
+    /// committed, takes it back where not. Does nothing where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Halted`](crate::Error::Halted), [`Error::Closed`](crate::Error::Closed),
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly): it stays in doubt.
+    fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()>;
+
+    /// Waits until the promise of `gtid` is settled, or `bound` has passed; whether it is.
+    ///
+    /// # Errors
+    /// [`Error::Halted`](crate::Error::Halted), [`Error::Closed`](crate::Error::Closed): it never
+    /// will be.
+    fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool>;
+
+    /// How promises that are decided by this storage find it, where it remembers its decisions
+    /// for longer than the process lives.
+    fn coordinator(&self) -> Option<Coordinator> {
+        None
+    }
+
+    /// What became of the transaction `gtid`, if it is one that is decided here. Where it has not
+    /// been decided, it is given up: a batch that would decide it is refused from now on.
+    ///
+    /// `since` is a transaction that was durable here before the decision could be made; a storage
+    /// that does not hold it is not the one that was to decide, or an older copy, and cannot tell.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn decision(&self, gtid: GlobalId, since: Tid) -> Result<Fate>;
+
+    /// The decisions that were not ended.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn open_decisions(&self) -> Result<Vec<OpenDecision>>;
+
+    /// Notes that every participant of the decision `gtid` has finished, durably. Does nothing
+    /// where there is no such decision.
+    ///
+    /// # Errors
+    /// [`Error::Halted`](crate::Error::Halted), [`Error::Closed`](crate::Error::Closed),
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly): the decision stays open.
+    fn end_decision(&self, gtid: GlobalId) -> Result<()>;
+
+    /// Tells how much is durable.
+    fn durable_mark(&self) -> DurableMark;
+}
 
 /// What a promise is made for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use perennial::error::InDoubt;
 use perennial::file::{Access, Directory};
 use perennial::format::{Decision, Participant};
 use perennial::storage::file::FileOptions;
-use perennial::storage::{Batch, FileStorage, Storage};
+use perennial::storage::{Batch, FileStorage, Storage, TwoPhase};
 use perennial::{Database, Error, Fate, GlobalId, OnDoubt, Persistent, Result};
 use std::sync::Arc;
 

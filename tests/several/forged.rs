@@ -8,7 +8,7 @@ use perennial::format::{
     FIRST_FRAME, Fields, FileHeader, FrameBuilder, FrameKind, RecordHead, Sums, TypeDef, TypeId,
 };
 use perennial::storage::file::{FileOptions, Mode};
-use perennial::storage::{FileStorage, Storage};
+use perennial::storage::{FileStorage, Storage, TwoPhase};
 use perennial::{Error, GlobalId, Oid, OnDoubt, Tid};
 use std::sync::Arc;
 

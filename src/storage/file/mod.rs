@@ -38,7 +38,7 @@ pub use verify::{Finding, FindingKind, FrameCounts, Verification, verify};
 use self::core::Core;
 use super::{
     Batch, Change, Doubt, DurableMark, Fate, Intent, OpenDecision, Snapshot, Storage, Transactions,
-    Verdict, Vote,
+    TwoPhase, Verdict, Vote,
 };
 use crate::error::{Error, Result};
 use crate::file::Directory;
@@ -284,48 +284,6 @@ impl Storage for FileStorage {
         self.core.wait(bound, |_| self.core.generation.last_tid() >= tid)
     }
 
-    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote> {
-        self.check_writable("prepare a commit")?;
-        self.core.prepare(batch, intent)
-    }
-
-    fn in_doubt(&self) -> Result<Vec<Doubt>> {
-        self.generation()?;
-        self.core.in_doubt()
-    }
-
-    fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()> {
-        self.check_writable("settle a promise")?;
-        self.core.settle(gtid, committed)
-    }
-
-    fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool> {
-        self.core.wait(bound, |ordered| !ordered.promises.holds(gtid))
-    }
-
-    fn coordinator(&self) -> Option<Coordinator> {
-        Some(self.core.coordinator())
-    }
-
-    fn decision(&self, gtid: GlobalId, since: Tid) -> Result<Fate> {
-        self.generation()?;
-        self.core.decision(gtid, since)
-    }
-
-    fn open_decisions(&self) -> Result<Vec<OpenDecision>> {
-        self.generation()?;
-        self.core.open_decisions()
-    }
-
-    fn end_decision(&self, gtid: GlobalId) -> Result<()> {
-        self.check_writable("end a decision")?;
-        self.core.end_decision(gtid)
-    }
-
-    fn durable_mark(&self) -> DurableMark {
-        self.core.durable_mark.clone()
-    }
-
     fn sync(&self) -> Result<()> {
         match self.core.options.mode {
             Mode::ReadOnly => Ok(()),
@@ -368,6 +326,50 @@ impl Storage for FileStorage {
         self.core.lock.lock().take();
         self.core.moved.notify_all();
         outcome
+    }
+}
+
+impl TwoPhase for FileStorage {
+    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote> {
+        self.check_writable("prepare a commit")?;
+        self.core.prepare(batch, intent)
+    }
+
+    fn in_doubt(&self) -> Result<Vec<Doubt>> {
+        self.generation()?;
+        self.core.in_doubt()
+    }
+
+    fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()> {
+        self.check_writable("settle a promise")?;
+        self.core.settle(gtid, committed)
+    }
+
+    fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool> {
+        self.core.wait(bound, |ordered| !ordered.promises.holds(gtid))
+    }
+
+    fn coordinator(&self) -> Option<Coordinator> {
+        Some(self.core.coordinator())
+    }
+
+    fn decision(&self, gtid: GlobalId, since: Tid) -> Result<Fate> {
+        self.generation()?;
+        self.core.decision(gtid, since)
+    }
+
+    fn open_decisions(&self) -> Result<Vec<OpenDecision>> {
+        self.generation()?;
+        self.core.open_decisions()
+    }
+
+    fn end_decision(&self, gtid: GlobalId) -> Result<()> {
+        self.check_writable("end a decision")?;
+        self.core.end_decision(gtid)
+    }
+
+    fn durable_mark(&self) -> DurableMark {
+        self.core.durable_mark.clone()
     }
 }
 
