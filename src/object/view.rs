@@ -68,6 +68,15 @@ pub(super) struct Found<T> {
     pub object: Arc<T>,
 }
 
+/// What an object is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    Reading,
+    /// The commit will put what becomes of it into the cache. If what it was were there as well, it
+    /// would have to be copied before it is changed.
+    Changing,
+}
+
 /// A snapshot, borrowed from wherever it is kept.
 pub(super) enum Seen<'a> {
     Fixed(&'a Arc<dyn Snapshot>),
@@ -116,7 +125,7 @@ impl View {
                 Seen::Now(now)
             }
         };
-        self.find(oid, seen).map(|found| found.object)
+        self.find(oid, seen, For::Reading).map(|found| found.object)
     }
 
     /// The object under this name, or `None`.
@@ -197,20 +206,20 @@ impl View {
         }
     }
 
-    /// The object as the snapshot has it.
+    /// The object as the snapshot has it, to be changed.
     #[inline]
     pub(super) fn read<T: Persistent>(&self, oid: Oid) -> Result<Found<T>> {
-        self.find(oid, self.snapshot()?)
+        self.find(oid, self.snapshot()?, For::Changing)
     }
 
     #[inline]
-    fn find<T: Persistent>(&self, oid: Oid, seen: Seen<'_>) -> Result<Found<T>> {
+    fn find<T: Persistent>(&self, oid: Oid, seen: Seen<'_>, what: For) -> Result<Found<T>> {
         if self.read_set().is_none()
             && let Some(found) = self.core.cached(oid, &**seen)
         {
             return Ok(found);
         }
-        self.load_or_note(oid, seen)
+        self.load_or_note(oid, seen, what)
     }
 
     /// Where it is noted what is read; nowhere, under snapshot isolation.
@@ -221,7 +230,7 @@ impl View {
 
     /// The rest of a read, which few need.
     #[inline(never)]
-    fn load_or_note<T: Persistent>(&self, oid: Oid, seen: Seen<'_>) -> Result<Found<T>> {
+    fn load_or_note<T: Persistent>(&self, oid: Oid, seen: Seen<'_>, what: For) -> Result<Found<T>> {
         let snapshot = seen.clone();
         let noted = match (self.read_set(), &seen) {
             (Some(reads), Seen::Now(now)) => Some((reads, now.transaction)),
@@ -230,7 +239,7 @@ impl View {
         // Decoding runs foreign code: the watch must not stay borrowed.
         drop(seen);
         let cached = self.core.cached(oid, &*snapshot);
-        let found = cached.map_or_else(|| self.core.load(oid, &*snapshot), Ok);
+        let found = cached.map_or_else(|| self.core.load(oid, &*snapshot, what), Ok);
         if let Some((reads, transaction)) = noted {
             reads.note(transaction, oid, &found, |found| found.tid);
         }
@@ -267,12 +276,17 @@ impl Core {
         object.downcast().ok().map(|object| Found { tid, pinned, object })
     }
 
-    /// Decodes an object, and remembers it where it is the newest.
-    fn load<T: Persistent>(&self, oid: Oid, snapshot: &dyn Snapshot) -> Result<Found<T>> {
+    /// Decodes an object, and remembers it where it is the newest and is to be read.
+    fn load<T: Persistent>(
+        &self,
+        oid: Oid,
+        snapshot: &dyn Snapshot,
+        what: For,
+    ) -> Result<Found<T>> {
         let revision = found(oid, snapshot)?;
         let object = Arc::new(self.decode::<T>(oid, &revision)?);
         let Revision { tid, place, pinned, .. } = revision;
-        if place == snapshot.place(oid) {
+        if what == For::Reading && place == snapshot.place(oid) {
             let length = u32::try_from(revision.data.len()).unwrap_or(u32::MAX);
             let cached = Cached { place, tid, pinned, length, object: object.clone() };
             self.cache.insert(oid, cached);
