@@ -8,6 +8,7 @@
 //! - Only a database of the right id is asked, which held the transaction that was its last
 //!   durable one when the promise was made: another or older copy cannot know.
 
+use super::core::Core;
 use super::database::Database;
 use super::options::resolve;
 use super::registry;
@@ -80,7 +81,9 @@ impl Search {
                 Err(why) => reasons.push(format!("the one that is open here {why}")),
             }
         }
-        for (directory, name) in self.candidates(coordinator) {
+        let (candidates, unreachable) = self.candidates(coordinator);
+        reasons.extend(unreachable);
+        for (directory, name) in candidates {
             match ask_file(&directory, &name, doubt.gtid, coordinator) {
                 Ok(committed) => return Ok(committed),
                 Err(why) => reasons.push(format!("{} {why}", directory.path(&name).display())),
@@ -91,15 +94,19 @@ impl Search {
 
     /// The files to look at: those named, the one where the decider was, and one of its name in
     /// our directory, for files that were moved together.
-    fn candidates(&self, coordinator: &Coordinator) -> Vec<Candidate> {
+    /// With them, why others cannot be looked at.
+    fn candidates(&self, coordinator: &Coordinator) -> (Vec<Candidate>, Vec<String>) {
         let stored =
             Some(PathBuf::from(&coordinator.path)).filter(|_| !coordinator.path.is_empty());
         let beside = |path: &Path| -> Option<Candidate> {
             Some((self.directory.clone()?, path.file_name()?.to_str()?.to_owned()))
         };
-        let mut all: Vec<Candidate> = Vec::new();
+        let (mut all, mut unreachable): (Vec<Candidate>, Vec<String>) = Default::default();
         for path in self.given.iter().chain(&stored) {
-            all.extend(if self.on_disk { resolve(path).ok() } else { beside(path) });
+            match if self.on_disk { resolve(path) } else { beside(path).ok_or(Error::Closed) } {
+                Ok(candidate) => all.push(candidate),
+                Err(error) => unreachable.push(format!("{}: {error}", path.display())),
+            }
         }
         all.extend(stored.as_deref().and_then(beside));
         let mut seen = Vec::new();
@@ -109,7 +116,7 @@ impl Search {
             seen.push(path);
             is_new
         });
-        all
+        (all, unreachable)
     }
 }
 
@@ -161,13 +168,26 @@ fn ask_file(
     }
 }
 
+impl Core {
+    /// Whether what is promised to `gtid` waits for somebody to find out, or to tell.
+    pub fn is_in_doubt(&self, gtid: GlobalId) -> bool {
+        let doubts = self.storage.in_doubt();
+        doubts.is_ok_and(|doubts| doubts.iter().any(|doubt| doubt.gtid == gtid))
+    }
+}
+
 /// Transactions of several databases.
 impl Database {
     /// What became of the transaction `gtid`, if it is one that this database decides. Where it
     /// has not been decided, it is given up: this database will not decide it any more.
     ///
-    /// This is for whoever finds a prepared part of it after a crash, in PostgreSQL say. Decisions
-    /// that were [ended](Database::end_decision) are found too, by reading the whole log.
+    /// This is for whoever finds a prepared part of it after a crash, in PostgreSQL say, and it is an
+    /// act: do not ask to print how things stand. Ask the database that [`Info::coordinator`] named,
+    /// and no other: one that was not to decide has never heard of the transaction, and answers
+    /// [`Fate::Aborted`]. Decisions that were [ended](Database::end_decision) are found too, by
+    /// reading the whole log; [`decision_since`](Database::decision_since) reads less.
+    ///
+    /// [`Info::coordinator`]: crate::transaction::Info::coordinator
     ///
     /// # Errors
     /// [`Error::Closed`], and those of reading.
@@ -228,7 +248,8 @@ impl Database {
     /// Settles a promise on your word: where the database that decided is lost for ever, say.
     ///
     /// A wrong word tears the transaction apart: this database then has a change that the others
-    /// have not, or the other way round.
+    /// have not, or the other way round. The first word counts, and cannot be taken back. Where no
+    /// promise of `gtid` is [in doubt](Database::in_doubt), nothing happens.
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::Halted`], [`Error::ReadOnly`].

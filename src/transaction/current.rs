@@ -197,6 +197,8 @@ impl Current {
 
     /// Runs `hook` once a commit was tried, and tells it the outcome.
     ///
+    /// The closure returns `()` or a `Result<()>`; one that never returns needs a `()` at its end.
+    ///
     /// This and the following ones run when nothing is locked and no transaction is current: they
     /// may begin their own, on the same manager, and must end them. They run by priority, then in
     /// the order of registration, and may add others of their kind, through a clone of this

@@ -115,7 +115,8 @@ fn what_is_held_in_doubt_is_changed_by_nobody_and_settled_when_the_decider_is_ba
         let db = options(&away).in_doubt(OnDoubt::Hold).open(doubts).unwrap();
         let side = Side { number: db.view(|v| v.root("number")).unwrap().unwrap(), db };
         side.db.transact(|conn| conn.root_or_init("other", |_| Ok(Tally(0)))).unwrap();
-        let policy = perennial::RetryPolicy::new(1);
+        // Nobody settles it meanwhile, so the tries do not wait for that.
+        let policy = perennial::RetryPolicy::new(3);
         let change = |conn: &perennial::Connection| conn.modify(side.number, |it| it.0 = 9);
         let error = side.db.transact_with(&policy, change).unwrap_err();
         let Error::Conflict(conflict) = error else { panic!("{error}") };
