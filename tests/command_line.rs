@@ -81,7 +81,7 @@ impl Bank {
             Metadata { user: "ömer".into(), note: note.into(), extension: BTreeMap::new() };
         batch.put((self.alice, base, true), self.type_id, &[], data);
         match self.storage.as_ref().unwrap().commit(&Arc::new(batch)).unwrap() {
-            Verdict::Committed(receipt) => self.tids.push(receipt.tid),
+            Verdict::Passed(receipt) => self.tids.push(receipt.tid),
             Verdict::Conflicts(contenders) => panic!("{contenders:?}"),
         }
     }

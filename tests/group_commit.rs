@@ -29,7 +29,7 @@ fn batch(storage: &FileStorage, writes: &[(Oid, Tid)], pinned: bool, data: &[u8]
 /// The tid of a commit; `None` where it met a conflict.
 fn commit(storage: &FileStorage, batch: Batch) -> Result<Option<Tid>> {
     Ok(match storage.commit(&Arc::new(batch))? {
-        Verdict::Committed(receipt) => Some(receipt.tid),
+        Verdict::Passed(receipt) => Some(receipt.tid),
         Verdict::Conflicts(_) => None,
     })
 }

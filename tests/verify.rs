@@ -86,7 +86,7 @@ fn put(storage: &FileStorage, writes: &[(Oid, Tid, &[Oid], &str)]) -> Tid {
 
 fn commit(storage: &FileStorage, batch: Batch) -> Tid {
     match storage.commit(&Arc::new(batch)).unwrap() {
-        Verdict::Committed(receipt) => receipt.tid,
+        Verdict::Passed(receipt) => receipt.tid,
         Verdict::Conflicts(contenders) => panic!("{contenders:?}"),
     }
 }

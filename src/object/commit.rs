@@ -14,14 +14,13 @@
 use super::cache::Cached;
 use super::core::Core;
 use super::kind::{Kind, Object};
-
 use super::writes::{Entry, State, Writes};
 use crate::error::{Conflict, Error, NotFound, Result};
 use crate::format::{self, Metadata, TypeId};
 use crate::id::{Oid, Tid};
 use crate::storage::{
     Batch, Contender, Durability, Intent, Load, Place, Promise, Receipt, Revision, Snapshot,
-    Verdict, Vote,
+    Verdict,
 };
 use crate::tables::OidMap;
 use crate::transaction::{Decision, Info, contain};
@@ -51,12 +50,7 @@ pub(super) fn commit(
     let committed = contain(format_args!("an object of a transaction"), || {
         let assembled = Commit::assemble((core, &reached), writes, info, decision)?;
         let Some((mut commit, batch)) = assembled else { return Ok(None) };
-        let (receipt, batch) = commit.ask(batch, |batch| {
-            Ok(match core.storage.commit(batch)? {
-                Verdict::Committed(receipt) => Ok(receipt),
-                Verdict::Conflicts(contenders) => Err(contenders),
-            })
-        })?;
+        let (receipt, batch) = commit.ask(batch, |batch| core.storage.commit(batch))?;
         let stored = !batch.is_empty() || batch.decision.is_some();
         let tid = stored.then_some(receipt.tid);
         reached.set(Reached::Committed(tid));
@@ -97,12 +91,7 @@ pub(super) fn prepare(core: &Core, writes: Writes, info: &Info) -> Result<Option
         let assembled = Commit::assemble((core, &reached), writes, info, None)?;
         let Some((mut commit, batch)) = assembled else { return Ok(None) };
         let intent = intent(info);
-        let (promise, batch) = commit.ask(batch, |batch| {
-            Ok(match core.storage.prepare(batch, &intent)? {
-                Vote::Promised(promise) => Ok(promise),
-                Vote::Conflicts(contenders) => Err(contenders),
-            })
-        })?;
+        let (promise, batch) = commit.ask(batch, |batch| core.storage.prepare(batch, &intent))?;
         Ok(Some(Promised { items: commit.items, batch, promise }))
     })
 }
@@ -286,14 +275,14 @@ impl<'a> Commit<'a> {
     fn ask<T>(
         &mut self,
         mut batch: Arc<Batch>,
-        ask: impl Fn(&Arc<Batch>) -> Result<Result<T, Vec<Contender>>>,
+        ask: impl Fn(&Arc<Batch>) -> Result<Verdict<T>>,
     ) -> Result<(T, Arc<Batch>)> {
         let mut lost = None;
         for _ in 0..ROUNDS {
             self.reached.set(Reached::Storage);
             let contenders = match ask(&batch)? {
-                Ok(answer) => return Ok((answer, batch)),
-                Err(contenders) => contenders,
+                Verdict::Passed(answer) => return Ok((answer, batch)),
+                Verdict::Conflicts(contenders) => contenders,
             };
             self.reached.set(Reached::Nothing);
             for contender in contenders {

@@ -169,7 +169,7 @@ impl Storage for MemoryStorage {
         if let Some(decision) = &batch.decision {
             state.books.decide(decision, receipt.tid);
         }
-        Ok(Verdict::Committed(receipt))
+        Ok(Verdict::Passed(receipt))
     }
 
     fn wait_published(&self, tid: Tid, bound: Duration) -> Result<bool> {

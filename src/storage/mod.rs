@@ -20,7 +20,7 @@ pub mod file;
 pub use batch::{Batch, Content, Write};
 pub use file::FileStorage;
 pub use memory::MemoryStorage;
-pub use promise::{Doubt, DurableMark, Fate, Intent, OpenDecision, Promise, TwoPhase, Vote};
+pub use promise::{Doubt, DurableMark, Fate, Intent, OpenDecision, Promise, TwoPhase};
 pub use types::TypeTable;
 
 use crate::error::Result;
@@ -208,13 +208,14 @@ pub struct Revision<'a> {
     pub data: Cow<'a, [u8]>,
 }
 
-/// The answer to a commit.
+/// The answer to a batch: of [`commit`](Storage::commit), or, with a promise in the place of a
+/// receipt, of [`prepare`](TwoPhase::prepare).
 #[derive(Debug)]
-pub enum Verdict {
-    /// It is published.
-    Committed(Receipt),
-    /// Nothing was committed: these objects were changed, or checked, on another base. Merge
-    /// them onto the revisions given and try again, or give up.
+pub enum Verdict<T = Receipt> {
+    /// It is published; or promised.
+    Passed(T),
+    /// Nothing was done: these objects were changed, or checked, on another base, or are promised
+    /// to others. Merge them onto the revisions given and try again, or give up.
     Conflicts(Vec<Contender>),
 }
 

@@ -1,7 +1,7 @@
 //! What a storage says and hears of transactions that it commits together with others:
 //! [`TwoPhase`].
 //!
-//! A storage that takes part *promises* to commit a batch ([`Vote`], [`Promise`]), and one that
+//! A storage that takes part *promises* to commit a batch ([`Promise`]), and one that
 //! decides remembers that it did ([`Fate`], [`OpenDecision`]). A promise that nobody kept or took
 //! back is *in doubt* ([`Doubt`]): only the decider knows what becomes of it.
 //!
@@ -9,7 +9,7 @@
 //! - What a promise would write, and what it relies on, does not change before it is settled.
 //! - An answer that a transaction was committed, or given up, is never contradicted later.
 
-use super::{Batch, Contender, Receipt};
+use super::{Batch, Receipt, Verdict};
 use crate::error::Result;
 use crate::format::{Coordinator, Participant};
 use crate::id::{GlobalId, Tid};
@@ -22,12 +22,14 @@ use std::time::Duration;
 pub trait TwoPhase {
     /// Promises to commit `batch` in the transaction of `intent`, which is decided elsewhere; or
     /// tells what stands against it, as [`commit`](super::Storage::commit) does. What the batch writes
-    /// and what it checks is reserved until the promise is settled, also after a crash.
+    /// and what it checks is reserved until the promise is settled.
+    ///
+    /// The promise outlives a power loss where the storage does, and is in doubt after it.
     ///
     /// # Errors
     /// As for [`commit`](super::Storage::commit): nothing was promised, and what may be left of the
     /// attempt is given up by whoever decides.
-    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote>;
+    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Verdict<Box<dyn Promise>>>;
 
     /// The promises that are in doubt.
     ///
@@ -91,16 +93,6 @@ pub struct Intent {
     pub gtid: GlobalId,
     /// Who decides, if that is a database that remembers.
     pub coordinator: Option<Coordinator>,
-}
-
-/// The answer to the request for a promise.
-#[derive(Debug)]
-pub enum Vote {
-    /// It is given, and outlives a power loss where the storage does.
-    Promised(Box<dyn Promise>),
-    /// Nothing was promised: these objects were changed, or checked, on another base, or are
-    /// promised to others.
-    Conflicts(Vec<Contender>),
 }
 
 /// A `Promise` to commit a batch, and its exits. Dropped without any of them, it is in doubt.

@@ -66,7 +66,7 @@ fn remove(storage: &Arc<dyn Storage>, oid: Oid) {
     let base: Tid = revision.tid;
     let mut batch = Batch::default();
     batch.remove(oid, base, false);
-    assert!(matches!(storage.commit(&Arc::new(batch)).unwrap(), Verdict::Committed(_)));
+    assert!(matches!(storage.commit(&Arc::new(batch)).unwrap(), Verdict::Passed(_)));
 }
 
 // X6, C2

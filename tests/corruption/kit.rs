@@ -95,7 +95,7 @@ pub fn put(
         batch.put((oid, base, false), type_id, &[], bytes);
     }
     match storage.commit(&Arc::new(batch)).unwrap() {
-        Verdict::Committed(receipt) => {
+        Verdict::Passed(receipt) => {
             bases.extend(data.keys().map(|&oid| (oid, receipt.tid)));
             receipt.tid
         }

@@ -17,7 +17,7 @@ fn store(storage: &FileStorage, durability: Durability, data: &[u8]) -> perennia
     batch.durability = durability;
     batch.put((oid, Tid::ZERO, false), storage.intern(&definition)?, &[], data);
     match storage.commit(&Arc::new(batch))? {
-        Verdict::Committed(_) => Ok(oid),
+        Verdict::Passed(_) => Ok(oid),
         Verdict::Conflicts(contenders) => panic!("{contenders:?}"),
     }
 }
@@ -101,7 +101,7 @@ fn an_older_snapshot_put_back_changes_no_answer() {
     let storage = open(&disk).unwrap();
     let mut batch = Batch::default();
     batch.remove(oid, storage.last_tid(), false);
-    assert!(matches!(storage.commit(&Arc::new(batch)).unwrap(), Verdict::Committed(_)));
+    assert!(matches!(storage.commit(&Arc::new(batch)).unwrap(), Verdict::Passed(_)));
     let last = storage.last_tid();
     storage.close().unwrap();
     disk.replace("older", &index).unwrap();

@@ -82,7 +82,7 @@ impl Life {
         let verdict = self.storage().commit(&Arc::new(batch));
         let moment = self.disk.moment();
         match verdict {
-            Ok(Verdict::Committed(receipt)) => {
+            Ok(Verdict::Passed(receipt)) => {
                 self.story.acknowledge(moment, receipt.tid, durability == Durability::Sync);
             }
             Ok(Verdict::Conflicts(contenders)) => panic!("{contenders:?}"),

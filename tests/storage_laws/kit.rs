@@ -58,7 +58,7 @@ impl Work<'_> {
 
     pub fn commit(self) -> Receipt {
         match self.verdict() {
-            Verdict::Committed(receipt) => receipt,
+            Verdict::Passed(receipt) => receipt,
             Verdict::Conflicts(contenders) => panic!("unexpected conflicts: {contenders:?}"),
         }
     }
@@ -66,7 +66,7 @@ impl Work<'_> {
     pub fn conflicts(self) -> Vec<Contender> {
         match self.verdict() {
             Verdict::Conflicts(contenders) => contenders,
-            Verdict::Committed(receipt) => panic!("unexpectedly committed: {receipt:?}"),
+            Verdict::Passed(receipt) => panic!("unexpectedly committed: {receipt:?}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Home;
 use super::kit::*;
 use perennial::format::{Decision, Participant};
-use perennial::storage::{Fate, Intent, Promise, Storage, Verdict, Vote};
+use perennial::storage::{Fate, Intent, Promise, Storage, Verdict};
 use perennial::{Error, GlobalId, Oid, Tid};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ fn gtid(number: u8) -> GlobalId {
     GlobalId::new([number; 16])
 }
 
-fn vote(storage: &dyn Storage, work: Work<'_>, number: u8) -> Vote {
+fn ask(storage: &dyn Storage, work: Work<'_>, number: u8) -> Verdict<Box<dyn Promise>> {
     let intent = Intent { gtid: gtid(number), coordinator: None };
-    storage.prepare(&Arc::new(work.into_batch()), &intent).expect("a vote")
+    storage.prepare(&Arc::new(work.into_batch()), &intent).expect("an answer")
 }
 
 fn promise(storage: &dyn Storage, work: Work<'_>, number: u8) -> Box<dyn Promise> {
-    match vote(storage, work, number) {
-        Vote::Promised(promise) => promise,
-        Vote::Conflicts(contenders) => panic!("unexpected conflicts: {contenders:?}"),
+    match ask(storage, work, number) {
+        Verdict::Passed(promise) => promise,
+        Verdict::Conflicts(contenders) => panic!("unexpected conflicts: {contenders:?}"),
     }
 }
 
@@ -33,7 +33,7 @@ fn decide(storage: &dyn Storage, work: Work<'_>, number: u8) -> perennial::Resul
     let mut batch = work.into_batch();
     batch.decision = Some(decision);
     match storage.commit(&Arc::new(batch))? {
-        Verdict::Committed(receipt) => Ok(receipt.tid),
+        Verdict::Passed(receipt) => Ok(receipt.tid),
         Verdict::Conflicts(contenders) => panic!("unexpected conflicts: {contenders:?}"),
     }
 }
@@ -80,7 +80,7 @@ pub fn a_promise_on_an_old_base_is_refused(home: &dyn Home) {
     let (oid, base) = create(&*storage, "old");
     let newer = work(&*storage).put(oid, base, "newer").commit().tid;
 
-    let Vote::Conflicts(contenders) = vote(&*storage, work(&*storage).put(oid, base, "mine"), 1)
+    let Verdict::Conflicts(contenders) = ask(&*storage, work(&*storage).put(oid, base, "mine"), 1)
     else {
         panic!("it is promised")
     };
@@ -104,8 +104,8 @@ pub fn what_is_promised_is_changed_and_relied_on_by_nobody_else(home: &dyn Home)
         let contenders = work.conflicts();
         assert_eq!((contenders[0].oid, contenders[0].promised), (oid, Some(gtid(1))));
     }
-    let rival = vote(&*storage, work(&*storage).put(oid, base, "mine"), 2);
-    assert!(matches!(rival, Vote::Conflicts(_)), "{rival:?}");
+    let rival = ask(&*storage, work(&*storage).put(oid, base, "mine"), 2);
+    assert!(matches!(rival, Verdict::Conflicts(_)), "{rival:?}");
 
     let receipt = promise.finish().expect("it is kept");
 
@@ -120,7 +120,7 @@ pub fn what_a_promise_relies_on_is_changed_by_nobody_and_relied_on_by_others(hom
     let (two, two_base) = create(&*storage, "two");
     let first = promise(&*storage, work(&*storage).put(one, one_base, "1").check(read, base), 1);
     let second = promise(&*storage, work(&*storage).put(two, two_base, "2").check(read, base), 2);
-    assert!(matches!(work(&*storage).check(read, base).verdict(), Verdict::Committed(_)));
+    assert!(matches!(work(&*storage).check(read, base).verdict(), Verdict::Passed(_)));
 
     for left in [first, second] {
         let contenders = work(&*storage).put(read, base, "changed").conflicts();

@@ -23,7 +23,7 @@ fn increment(storage: &dyn Storage, oids: &[Oid]) -> Tid {
             batch = batch.put(oid, found(&*before, oid).tid, &(number + 1).to_string());
         }
         match batch.verdict() {
-            Verdict::Committed(receipt) => return receipt.tid,
+            Verdict::Passed(receipt) => return receipt.tid,
             Verdict::Conflicts(contenders) => {
                 let winner = contenders.iter().map(|contender| contender.current).max();
                 let winner = winner.expect("a conflict names its winner");

@@ -57,7 +57,7 @@ impl Core {
             };
             if batch.is_empty() && batch.decision.is_none() {
                 match self.check_reads(batch, &bases)? {
-                    Some(receipt) => return Ok(Verdict::Committed(receipt)),
+                    Some(receipt) => return Ok(Verdict::Passed(receipt)),
                     None => continue,
                 }
             }
@@ -69,7 +69,7 @@ impl Core {
                 Attempt::Overtaken => continue,
                 Attempt::Placed(tid, offset) => {
                     self.await_published(tid)?;
-                    return Ok(Verdict::Committed(self.receipt(tid, offset, &starts)));
+                    return Ok(Verdict::Passed(self.receipt(tid, offset, &starts)));
                 }
             }
         }

@@ -37,8 +37,8 @@ pub use verify::{Finding, FindingKind, FrameCounts, Verification, verify};
 
 use self::core::Core;
 use super::{
-    Batch, Change, Doubt, DurableMark, Fate, Intent, OpenDecision, Snapshot, Storage, Transactions,
-    TwoPhase, Verdict, Vote,
+    Batch, Change, Doubt, DurableMark, Fate, Intent, OpenDecision, Promise, Snapshot, Storage,
+    Transactions, TwoPhase, Verdict,
 };
 use crate::error::{Error, Result};
 use crate::file::Directory;
@@ -330,7 +330,7 @@ impl Storage for FileStorage {
 }
 
 impl TwoPhase for FileStorage {
-    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote> {
+    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Verdict<Box<dyn Promise>>> {
         self.check_writable("prepare a commit")?;
         self.core.prepare(batch, intent)
     }

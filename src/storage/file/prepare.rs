@@ -21,7 +21,7 @@ use super::window::Window;
 use crate::error::{Error, Result};
 use crate::format::{Fields, FrameKind, Malformed, Record};
 use crate::id::{GlobalId, Tid};
-use crate::storage::{Batch, Doubt, Intent, Promise, Receipt, Vote};
+use crate::storage::{Batch, Doubt, Intent, Promise, Receipt, Verdict};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,18 +35,22 @@ pub(super) struct FilePromise {
 
 /// Giving a promise.
 impl Core {
-    pub(super) fn prepare(self: &Arc<Self>, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote> {
+    pub(super) fn prepare(
+        self: &Arc<Self>,
+        batch: &Arc<Batch>,
+        intent: &Intent,
+    ) -> Result<Verdict<Box<dyn Promise>>> {
         let until = self.admit(batch)?;
         loop {
             let bases = match self.bases(batch, until)? {
                 Ok(bases) => bases,
-                Err(contenders) => return Ok(Vote::Conflicts(contenders)),
+                Err(contenders) => return Ok(Verdict::Conflicts(contenders)),
             };
             let mut letter = self.letter(batch, &bases, intent)?;
             if let Some(end) = self.order_prepare(&mut letter, &bases)? {
                 self.await_end(end)?;
                 let (core, letter) = (self.clone(), Some(letter));
-                return Ok(Vote::Promised(Box::new(FilePromise { core, letter })));
+                return Ok(Verdict::Passed(Box::new(FilePromise { core, letter })));
             }
         }
     }

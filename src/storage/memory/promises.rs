@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::Decision;
 use crate::id::{GlobalId, Oid, Tid};
 use crate::storage::{
-    Batch, Doubt, DurableMark, Fate, Intent, OpenDecision, Promise, Receipt, TwoPhase, Vote,
+    Batch, Doubt, DurableMark, Fate, Intent, OpenDecision, Promise, Receipt, TwoPhase, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -66,13 +66,13 @@ impl Books {
 }
 
 impl TwoPhase for MemoryStorage {
-    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Vote> {
+    fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Verdict<Box<dyn Promise>>> {
         batch.check()?;
         self.check_types(batch)?;
         let mut state = self.open()?;
         let contenders = state.contenders(batch);
         if !contenders.is_empty() {
-            return Ok(Vote::Conflicts(contenders));
+            return Ok(Verdict::Conflicts(contenders));
         }
         let gtid = intent.gtid;
         if state.books.promised.contains_key(&gtid) {
@@ -82,7 +82,7 @@ impl TwoPhase for MemoryStorage {
         let (intent, batch) = (intent.clone(), batch.clone());
         state.books.promised.insert(gtid, Promised { intent, batch, in_doubt: false });
         let shared = self.shared.clone();
-        Ok(Vote::Promised(Box::new(MemoryPromise { shared, gtid, settled: false })))
+        Ok(Verdict::Passed(Box::new(MemoryPromise { shared, gtid, settled: false })))
     }
 
     fn in_doubt(&self) -> Result<Vec<Doubt>> {
