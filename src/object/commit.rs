@@ -158,7 +158,7 @@ impl<'a> Commit<'a> {
     /// Makes a batch of `writes`; `None` where there is nothing in it.
     fn assemble(
         (core, reached): (&'a Core, &'a Cell<Reached>),
-        writes: Writes,
+        mut writes: Writes,
         info: &'a Info,
         decision: Option<&Decision>,
     ) -> Result<Option<(Commit<'a>, Arc<Batch>)>> {
@@ -177,7 +177,7 @@ impl<'a> Commit<'a> {
         batch.decision = decision.map(decided);
         let mut checks = writes.checks();
         let (items, buffers, unknown) = Default::default();
-        let read = writes.read.clone();
+        let read = std::mem::take(&mut writes.read);
         let mut commit = Commit { core, info, reached, snapshot, items, buffers, unknown, read };
         for (oid, entry) in writes.into_entries() {
             commit.add(&mut batch, oid, entry)?;

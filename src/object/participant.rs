@@ -51,7 +51,7 @@ impl Participant {
 
     /// Takes the changes out, unless a closure is still at work on one.
     fn take(&self) -> Result<Writes> {
-        self.settled()?;
+        self.check_not_in_hand()?;
         Ok(self.writes.leave_to_commit(self.transaction))
     }
 
@@ -64,7 +64,8 @@ impl Participant {
         result
     }
 
-    fn settled(&self) -> Result<()> {
+    /// Refuses while a closure has an object.
+    fn check_not_in_hand(&self) -> Result<()> {
         let in_hand = self.writes.of(self.transaction).and_then(|writes| writes.in_hand());
         in_hand.map_or(Ok(()), |oid| Err(Error::Busy { oid }))
     }
@@ -116,7 +117,7 @@ impl DataManager for Participant {
     }
 
     fn savepoint(&mut self) -> Result<Box<dyn Saved>> {
-        self.settled()?;
+        self.check_not_in_hand()?;
         let layer = self.writes.to(self.transaction, "take a savepoint")?.save();
         let (writes, transaction) = (self.writes.clone(), self.transaction);
         Ok(Box::new(SavedWrites { writes, transaction, layer }))

@@ -2,7 +2,8 @@
 //!
 //! A file and its copy carry one database id, and their references look alike; both open in one
 //! process could be mixed up without anybody noticing. The same file may be open more than once:
-//! the lock sees to it that only one handle writes.
+//! the lock sees to it that only one handle writes. And who is in doubt about a transaction finds
+//! the database here that decides it.
 
 use super::core::Core;
 use crate::error::{AlreadyOpen, Error, Result};
@@ -12,7 +13,11 @@ use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
+/// Whoever may be asked what was decided, in the order of opening.
 static LIVING: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
+
+/// The files, from before anybody can use them until they are closed.
+static OPEN: Mutex<Vec<(DatabaseId, PathBuf)>> = Mutex::new(Vec::new());
 
 /// Lets others find the database of `core`.
 pub(super) fn announce(core: &Arc<Core>) {
@@ -29,8 +34,6 @@ pub(super) fn living(id: DatabaseId) -> Option<Arc<Core>> {
     all.into_iter()
         .rfind(|core| core.storage.id() == id && core.storage.check_writable("decide").is_ok())
 }
-
-static OPEN: Mutex<Vec<(DatabaseId, PathBuf)>> = Mutex::new(Vec::new());
 
 /// The entry of one open database, as long as it lives.
 #[derive(Debug)]

@@ -147,6 +147,9 @@ impl Core {
     ) -> Result<Vec<(usize, GlobalId)>> {
         loop {
             self.check_open(ordered)?;
+            if ordered.promises.is_empty() {
+                return Ok(Vec::new());
+            }
             let holders = named(batch).enumerate().filter_map(|(number, (oid, _))| {
                 Some((number, ordered.promises.holder(oid, number >= batch.len())?))
             });
@@ -249,7 +252,7 @@ impl Core {
             }
         };
         if let Some(gtid) = decides {
-            ordered.promises.deciding.insert(gtid, tid);
+            ordered.promises.deciding.insert(gtid);
         }
         let sync = batch.durability == Durability::Sync || decides.is_some();
         let end = ordered.end;

@@ -46,7 +46,8 @@ pub(super) struct Core {
     /// Held by the leader while it leads.
     pub(super) leader: Mutex<LeaderState>,
     pub(super) pinned: Mutex<HashSet<Oid>>,
-    /// Global transactions decided here whose participants may not all have finished.
+    /// Global transactions decided here whose participants may not all have finished, and where
+    /// the deciding Commit stands.
     pub(super) decisions: Mutex<BTreeMap<GlobalId, u64>>,
     /// Global transactions whose Prepare is published and not settled, and where it stands.
     pub(super) prepared: Mutex<BTreeMap<GlobalId, u64>>,

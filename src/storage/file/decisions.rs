@@ -15,14 +15,6 @@ use crate::format::{Coordinator, FIRST_FRAME, FrameKind};
 use crate::id::{GlobalId, Tid};
 use crate::storage::{Fate, OpenDecision};
 
-/// What the books of this process say of a global transaction.
-enum Entry {
-    Committed,
-    /// No decision of it can follow.
-    Refused,
-    Unknown,
-}
-
 impl Core {
     /// How others find the decisions made here.
     pub(super) fn coordinator(&self) -> Coordinator {
@@ -31,7 +23,7 @@ impl Core {
     }
 
     pub(super) fn decision(&self, gtid: GlobalId, since: Tid) -> Result<Fate> {
-        let entry = self.entry(gtid);
+        let refused = self.refuse(gtid);
         let found = match self.decisions.lock().get(&gtid).copied() {
             Some(offset) => Some(offset),
             None => match find(&self.generation, gtid, since)? {
@@ -45,27 +37,24 @@ impl Core {
             return Ok(Fate::Committed(header.tid));
         }
         let forgotten = self.header.forgot_before > since;
-        Ok(match entry {
-            Entry::Refused if !forgotten => Fate::Aborted,
-            _ => Fate::Unknown,
-        })
+        Ok(if refused && !forgotten { Fate::Aborted } else { Fate::Unknown })
     }
 
-    /// Waits for a decision under way; refuses one that is not.
-    fn entry(&self, gtid: GlobalId) -> Entry {
+    /// Refuses a decision of `gtid` from now on, or waits for one under way; whether it is refused.
+    fn refuse(&self, gtid: GlobalId) -> bool {
         let mut ordered = self.ordered.lock();
         loop {
             if self.decisions.lock().contains_key(&gtid) {
-                return Entry::Committed;
+                return false;
             }
             // Only a writer knows that nobody else decides it.
             let writes = self.options.mode != Mode::ReadOnly;
             if !writes || !matches!(ordered.state, State::Open) {
-                return Entry::Unknown;
+                return false;
             }
-            if !ordered.promises.deciding.contains_key(&gtid) {
+            if !ordered.promises.deciding.contains(&gtid) {
                 ordered.promises.refused.insert(gtid);
-                return Entry::Refused;
+                return true;
             }
             self.moved.wait(&mut ordered);
         }

@@ -113,16 +113,22 @@ impl Core {
 
 /// Settling one.
 impl Core {
+    /// Ends the reservation of a batch that stores nothing, of which there is nothing to keep or
+    /// to take back; whether it is one.
+    fn let_go(&self, letter: &Letter) -> bool {
+        if letter.batch.is_empty() {
+            self.ordered.lock().promises.release(letter.gtid);
+            self.moved.notify_all();
+        }
+        letter.batch.is_empty()
+    }
+
     /// Commits what was promised; the reservation ends.
     fn keep(&self, letter: &Letter, sync: bool) -> Result<Receipt> {
-        let batch = &letter.batch;
-        let mut ordered = self.ordered.lock();
-        if batch.is_empty() {
-            ordered.promises.release(letter.gtid);
-            self.moved.notify_all();
+        if self.let_go(letter) {
             return Ok(Receipt { tid: self.generation.last_tid(), places: Vec::new() });
         }
-        drop(ordered);
+        let batch = &letter.batch;
         let fields = self.finishing(batch, letter.gtid)?;
         let builder = letter.finish.clone();
         let starts = builder.record_starts().to_vec();
@@ -143,9 +149,7 @@ impl Core {
 
     /// Takes a promise back; the reservation ends.
     fn take_back(&self, letter: &Letter) -> Result<()> {
-        if letter.batch.is_empty() {
-            self.ordered.lock().promises.release(letter.gtid);
-            self.moved.notify_all();
+        if self.let_go(letter) {
             return Ok(());
         }
         let end = self.note(letter.gtid, FrameKind::Abort, Act::Abort(letter.gtid))?;
@@ -284,10 +288,7 @@ impl Promise for FilePromise {
 impl Drop for FilePromise {
     fn drop(&mut self) {
         let Some(letter) = self.letter.take() else { return };
-        if letter.batch.is_empty() {
-            // Nothing that a decision could bring back.
-            let _ = self.core.take_back(&letter);
-        } else {
+        if !self.core.let_go(&letter) {
             self.core.park(letter);
         }
     }

@@ -7,10 +7,10 @@
 //!   other meanwhile.
 
 use crate::format::{Coordinator, FrameBuilder};
-use crate::id::{GlobalId, Oid, Tid};
+use crate::id::{GlobalId, Oid};
 use crate::storage::Batch;
 use crate::tables::OidMap;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// A part of a global transaction that was promised, and all it takes to keep the promise.
@@ -42,8 +42,9 @@ pub(super) struct Promises {
     /// Bytes that must exist behind the log's end, so that a full disk breaks no promise.
     pub(super) room: u64,
     /// Decisions that have a place and are not published.
-    pub(super) deciding: HashMap<GlobalId, Tid>,
-    /// Transactions that must not be decided any more.
+    pub(super) deciding: HashSet<GlobalId>,
+    /// Transactions that must not be decided any more. Kept until the file closes: who was told is
+    /// right for as long as somebody in this process could decide.
     pub(super) refused: BTreeSet<GlobalId>,
 }
 
@@ -106,6 +107,11 @@ impl Promises {
         self.held.values().filter_map(|held| held.parked.as_ref())
     }
 
+    /// Whether nothing is promised to anybody.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Whether something is promised to `gtid`.
     pub(super) fn holds(&self, gtid: GlobalId) -> bool {
         self.held.contains_key(&gtid)
@@ -114,7 +120,7 @@ impl Promises {
     /// The transaction that keeps others from writing `oid`, or, if that is all they want, from
     /// relying on it.
     pub(super) fn holder(&self, oid: Oid, read: bool) -> Option<GlobalId> {
-        if self.held.is_empty() {
+        if self.is_empty() {
             return None;
         }
         let writer = self.writers.get(&oid).copied();
