@@ -12,7 +12,7 @@
 
 use super::contain::discard;
 use super::data_manager::{Decision, Info, Participant, Prepared};
-use super::gate::Window;
+use super::gate::Curtain;
 use super::log::{Log, Phase};
 use super::member::Member;
 use super::outcome::{Outcome, Unfinished};
@@ -63,9 +63,9 @@ impl Commit<'_> {
         if let Err(error) = self.prepare_all_but(decider) {
             return self.fail(error);
         }
-        // Open until the last participant's change is visible, so that nobody sees half.
-        let window = match self.window() {
-            Ok(window) => window,
+        // Closed until the last participant's change is visible, so that nobody sees half.
+        let curtain = match self.curtain() {
+            Ok(curtain) => curtain,
             Err(error) => return self.fail(error),
         };
         let participants: Vec<_> =
@@ -77,14 +77,14 @@ impl Commit<'_> {
             Err(error @ Error::Unknown(_)) => self.park(error),
             Err(error) => self.fail(error),
         };
-        drop(window);
+        drop(curtain);
         verdict
     }
 
     /// What keeps others from looking while several databases change one after the other.
-    fn window(&self) -> Result<Option<Window>> {
+    fn curtain(&self) -> Result<Option<Curtain>> {
         let databases = self.parties.iter().filter(|party| party.member.seat.database.is_some());
-        if databases.count() < 2 { Ok(None) } else { Window::open().map(Some) }
+        if databases.count() < 2 { Ok(None) } else { Curtain::close().map(Some) }
     }
 
     /// The index of the party with the smallest database, or else of the last one.
