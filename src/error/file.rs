@@ -151,9 +151,9 @@ impl From<NotADatabase> for Error {
 /// A global transaction whose outcome this file alone does not tell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{} holds the undecided part of the global transaction {gtid} at offset {offset}: {why}; name \
-     the file that decides with `Options::coordinator`, read with `read_only`, or go on with \
-     `Options::in_doubt`",
+    "{} is in doubt about its part of the global transaction {gtid} at offset {offset}: {why}; \
+     name the file that decides with `Options::coordinator`, read with `read_only`, or go on with \
+     `Options::on_doubt`",
     path.display()
 )]
 #[non_exhaustive]

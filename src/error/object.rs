@@ -56,7 +56,7 @@ impl fmt::Display for Conflict {
         }
         write!(f, ": based on tid {}, ", self.base.number())?;
         match self.promised {
-            Some(gtid) => write!(f, "promised to the undecided transaction {gtid}")?,
+            Some(gtid) => write!(f, "promised to the transaction {gtid}")?,
             None => write!(f, "lost to tid {}", self.current.number())?,
         }
         for (whose, note) in [("ours", &self.mine), ("theirs", &self.theirs)] {

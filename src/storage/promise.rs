@@ -21,14 +21,17 @@ use std::time::Duration;
 /// What a [`Storage`](super::Storage) does in transactions that others take part in.
 pub trait TwoPhase {
     /// Promises to commit `batch` in the transaction of `intent`, which is decided elsewhere; or
-    /// tells what stands against it, as [`commit`](super::Storage::commit) does. What the batch writes
-    /// and what it checks is reserved until the promise is settled.
+    /// tells what stands against it, as [`commit`](super::Storage::commit) does. What the batch
+    /// writes and what it checks is reserved until the promise is settled.
     ///
     /// The promise outlives a power loss where the storage does, and is in doubt after it.
     ///
     /// # Errors
-    /// As for [`commit`](super::Storage::commit): nothing was promised, and what may be left of the
-    /// attempt is given up by whoever decides.
+    /// As for [`commit`](super::Storage::commit): nothing was promised, and what may be left of
+    /// the attempt is given up by whoever decides. [`Error::InvalidArgument`] also where something
+    /// is promised to the transaction already.
+    ///
+    /// [`Error::InvalidArgument`]: crate::Error::InvalidArgument
     fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Verdict<Box<dyn Promise>>>;
 
     /// The promises that are in doubt.
@@ -126,7 +129,7 @@ pub enum Fate {
     Unknown,
 }
 
-/// A promise that is not settled.
+/// A promise that is in doubt: nobody has it in hand who could settle it without asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Doubt {
