@@ -217,7 +217,9 @@ impl<'a> Commit<'a> {
                 let unknown = references.iter().copied().filter(nowhere);
                 self.unknown.extend(unknown.map(|target| (oid, target)));
                 batch.put((oid, base, pinned), type_id, references, bytes);
-                seen.into_iter().for_each(|place| batch.based_at(place));
+                if let Some(place) = seen {
+                    batch.based_at(place);
+                }
                 if pinned && base == Tid::ZERO {
                     // Work outside the database begins as soon as this is committed: a power loss
                     // must not take away what it was begun for.

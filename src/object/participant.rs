@@ -165,7 +165,9 @@ impl Prepared for PreparedWrites {
     }
 
     fn park(mut self: Box<Self>) {
-        self.promised.take().into_iter().for_each(Promised::park);
+        if let Some(promised) = self.promised.take() {
+            promised.park();
+        }
     }
 
     fn recovers(&self) -> bool {

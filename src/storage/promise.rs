@@ -68,13 +68,13 @@ pub trait TwoPhase {
     /// that does not hold it is not the one that was to decide, or an older copy, and cannot tell.
     ///
     /// # Errors
-    /// Those of reading.
+    /// [`Error::Closed`](crate::Error::Closed), and those of reading.
     fn decision(&self, gtid: GlobalId, since: Tid) -> Result<Fate>;
 
     /// The decisions that were not ended.
     ///
     /// # Errors
-    /// Those of reading.
+    /// [`Error::Closed`](crate::Error::Closed), and those of reading.
     fn open_decisions(&self) -> Result<Vec<OpenDecision>>;
 
     /// Notes that every participant of the decision `gtid` has finished, durably. Does nothing

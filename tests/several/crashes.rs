@@ -170,6 +170,7 @@ fn a_disk_that_fails_at_any_operation_leaves_a_transaction_in_both_databases_or_
             for nth in 0.. {
                 let disk = SimDisk::new();
                 let Some(mark) = live_with_a_fault(&disk, (kind, nth, failure, times)) else {
+                    assert!(nth > 0, "{kind:?} was to fail, and never happened");
                     break;
                 };
                 disk.heal();

@@ -1,6 +1,7 @@
 //! Promises in doubt: who is asked, who is not, and what holds meanwhile.
 
 use super::kit::{NAMES, Side, begin, decider, open, options, quiet, set, sides};
+use crate::support::databases::Tally;
 use crate::support::sim::{Failure, Kind, Policy, SimDisk, Times};
 use perennial::error::InDoubt;
 use perennial::file::{Access, Directory};
@@ -102,8 +103,6 @@ fn where_the_decider_is_missing_nothing_is_guessed() {
     let value = reader.view(|view| Ok(view.get(view.root::<Tally>("number")?.unwrap())?.0));
     assert_eq!(value.unwrap(), 0);
 }
-
-use crate::support::databases::Tally;
 
 // T16
 #[test]

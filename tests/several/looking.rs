@@ -1,6 +1,6 @@
 //! Who looks at several databases at once sees all of a transaction, or nothing.
 
-use super::kit::{Side, begin, decider, set, sides};
+use super::kit::{NAMES, Side, begin, decider, open, set, sides};
 use crate::support::managers::{Cell, Fault, Journal};
 use crate::support::sim::SimDisk;
 use perennial::transaction::Phase;
@@ -112,21 +112,20 @@ fn a_conflict_in_one_database_leaves_the_others_unchanged() {
 #[test]
 fn what_is_only_checked_in_another_database_counts_at_the_commit() {
     for sides in pairs() {
-        let checked = 1;
+        let [changed, checked] = &sides[..] else { panic!("two sides") };
         let manager = TransactionManager::new();
         let conns: Vec<_> = sides.iter().map(|it| it.db.connect(&manager)).collect();
         let mut transaction = manager.begin().unwrap();
-        conns[0].modify(sides[0].number, |number| number.0 += 1).unwrap();
-        conns[checked].check_current(sides[checked].number).unwrap();
-        let side = &sides[checked];
-        side.db.transact(|conn| conn.modify(side.number, |number| number.0 += 5)).unwrap();
+        conns[0].modify(changed.number, |number| number.0 += 1).unwrap();
+        conns[1].check_current(checked.number).unwrap();
+        checked.db.transact(|conn| conn.modify(checked.number, |number| number.0 += 5)).unwrap();
 
         let error = transaction.commit().unwrap_err();
 
         let Error::Conflict(conflict) = error else { panic!("{error}") };
         assert!(conflict.read);
         drop(transaction);
-        assert_eq!(sides[0].value(), 0);
+        assert_eq!(changed.value(), 0);
     }
 }
 
@@ -167,11 +166,8 @@ fn a_database_that_cannot_finish_is_named_and_recovers() {
     assert_eq!(report.unfinished.len(), 1, "{report:?}");
     assert!(report.unfinished[0].manager.contains(&others[0].db.id().to_string()));
     drop((transaction, _connections));
-    let names: Vec<_> = super::kit::NAMES[..2].to_vec();
     drop(sides);
-    let reopened: Vec<_> = names
-        .iter()
-        .map(|name| Side::of(super::kit::open(&disk, name).unwrap()).unwrap())
-        .collect();
+    let reopened = NAMES[..2].iter().map(|name| Side::of(open(&disk, name).unwrap()).unwrap());
+    let reopened: Vec<_> = reopened.collect();
     assert_eq!(reopened.iter().map(Side::value).collect::<Vec<_>>(), [5, 5]);
 }

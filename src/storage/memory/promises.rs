@@ -178,6 +178,8 @@ impl Drop for MemoryPromise {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         let promised = state.books.promised.get_mut(&self.gtid).filter(|_| !self.settled);
-        promised.into_iter().for_each(|promised| promised.in_doubt = true);
+        if let Some(promised) = promised {
+            promised.in_doubt = true;
+        }
     }
 }
