@@ -93,7 +93,7 @@ impl Options {
 
     /// What is done with a file that holds a part of a transaction of several databases whose
     /// outcome cannot be found out.
-    pub fn on_doubt(mut self, on_doubt: OnDoubt) -> Options {
+    pub fn in_doubt(mut self, on_doubt: OnDoubt) -> Options {
         self.on_doubt = on_doubt;
         self
     }

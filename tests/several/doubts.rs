@@ -111,7 +111,7 @@ fn what_is_held_in_doubt_is_changed_by_nobody_and_settled_when_the_decider_is_ba
     let away = moved(&disk, &[(doubts, doubts)]);
     for _ in 0..2 {
         // Also after another opening.
-        let db = options(&away).on_doubt(OnDoubt::Hold).open(doubts).unwrap();
+        let db = options(&away).in_doubt(OnDoubt::Hold).open(doubts).unwrap();
         let side = Side { number: db.view(|v| v.root("number")).unwrap().unwrap(), db };
         side.db.transact(|conn| conn.root_or_init("other", |_| Ok(Tally(0)))).unwrap();
         // Nobody settles it meanwhile, so the tries do not wait for that.
@@ -126,7 +126,7 @@ fn what_is_held_in_doubt_is_changed_by_nobody_and_settled_when_the_decider_is_ba
     }
     let back = moved(&disk, &[(decides, decides)]);
     let decider = open(&back, decides).unwrap();
-    let db = options(&away).on_doubt(OnDoubt::Hold).open(doubts).unwrap();
+    let db = options(&away).in_doubt(OnDoubt::Hold).open(doubts).unwrap();
     assert!(db.in_doubt().unwrap().is_empty());
     assert_eq!(Side::of(db).unwrap().value(), 1);
     drop(decider);
@@ -208,7 +208,7 @@ fn a_word_settles_what_nobody_else_can() {
     for word in [true, false] {
         let InTwo { disk, doubts, .. } = in_two(true);
         let away = moved(&disk, &[(doubts, doubts)]);
-        let db = options(&away).on_doubt(OnDoubt::Hold).open(doubts).unwrap();
+        let db = options(&away).in_doubt(OnDoubt::Hold).open(doubts).unwrap();
         db.settle(gtid(&db), word).unwrap();
         db.close().unwrap();
         assert_eq!(Side::of(open(&away, doubts).unwrap()).unwrap().value(), i64::from(word));

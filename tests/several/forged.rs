@@ -88,7 +88,7 @@ impl Forger {
             Err(Error::Corrupt(corruption)) => assert_eq!(corruption.offset, offset, "{story}"),
             other => panic!("{story}: {other:?}"),
         }
-        let held = options(&self.disk).on_doubt(OnDoubt::Hold).open(NAME);
+        let held = options(&self.disk).in_doubt(OnDoubt::Hold).open(NAME);
         assert!(matches!(held, Err(Error::Corrupt(_))), "{story}: {held:?}");
     }
 }

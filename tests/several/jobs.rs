@@ -59,7 +59,7 @@ fn a_job_in_doubt_that_a_dead_process_asked_for_is_run_by_the_runner_that_is_the
     let left = disk.crash(Policy::Everything, 0);
     drop(late);
     left.remove(decides).unwrap();
-    let db = options(&left).on_doubt(OnDoubt::Hold).open(name).unwrap();
+    let db = options(&left).in_doubt(OnDoubt::Hold).open(name).unwrap();
     let runner = runner(&db);
     assert_eq!(runner.run_due(), 0);
 
