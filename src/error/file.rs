@@ -153,7 +153,7 @@ impl From<NotADatabase> for Error {
 #[error(
     "{} is in doubt about its part of the global transaction {gtid} at offset {offset}: {why}; \
      name the file that decides with `Options::coordinator`, read with `read_only`, or go on with \
-     `Options::on_doubt`",
+     `Options::in_doubt`",
     path.display()
 )]
 #[non_exhaustive]
