@@ -263,7 +263,7 @@ impl<K: Key, V: Element> Node<K, V> {
         let high = self.high.take();
         let is_here = |(key, _): &(K, V)| high.as_ref().is_none_or(|high| key < high);
         let mut old = mem::take(self.entries_mut()).into_iter().peekable();
-        let mut all = Vec::with_capacity(old.len());
+        let mut all = Vec::with_capacity(old.len() + 1);
         let mut next = new.next();
         while let Some((key, value)) = next {
             while let Some(before) = old.next_if(|(before, _)| *before < key) {
@@ -275,6 +275,7 @@ impl<K: Key, V: Element> Node<K, V> {
             next = new.next_if(is_here);
         }
         all.extend(old);
+        all.shrink_to_fit();
         *self.entries_mut() = all;
         self.high = high;
         self.weight = self.weights()?.iter().sum();
