@@ -84,22 +84,26 @@ impl<K: Key, V: Element> Persistent for Node<K, V> {
 
 /// How many bytes a part of a node takes.
 fn weigh<T: Serialize>(part: &T) -> Result<u64> {
-    Scales::default().weigh(part)
+    Scales::new().weigh(part)
 }
 
 fn weights<T: Serialize>(parts: &[T]) -> Result<Vec<u64>> {
-    let mut scales = Scales::default();
+    let mut scales = Scales::new();
     parts.iter().map(|part| scales.weigh(part)).collect()
 }
 
 /// What parts are weighed in, one after the other.
-#[derive(Default)]
 struct Scales {
     bytes: Vec<u8>,
     references: Vec<Oid>,
 }
 
 impl Scales {
+    fn new() -> Scales {
+        // More than most parts take.
+        Scales { bytes: Vec::with_capacity(64), references: Vec::new() }
+    }
+
     fn weigh<T: Serialize>(&mut self, part: &T) -> Result<u64> {
         self.bytes.clear();
         self.references.clear();
