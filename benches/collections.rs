@@ -1,9 +1,9 @@
 //! Trees: reading one value, scanning, inserting, removing and loading.
 //!
-//! Each line is the median and the best of some runs, in entries or operations a second. Inserts are of a
-//! thousand keys a commit, into an empty tree and into one of a million. Keys are spread over all
-//! numbers of 64 bits, or are those numbers as text of twenty bytes; values are numbers. *Bytes*
-//! tells by how much a file grew for each key.
+//! Each line is the median and the best of some runs, in entries or operations a second. Changes
+//! are of a thousand keys a commit, and go into an empty tree or one of a million. Keys are spread
+//! over all numbers of 64 bits, or are those numbers as text of twenty bytes; values are numbers.
+//! *Bytes* tells by how much a file grew for each key.
 //!
 //! ```console
 //! $ cargo bench --bench collections               # everything

@@ -23,7 +23,8 @@ use std::mem;
 use std::vec::IntoIter;
 
 /// How many encoded bytes of entries make a node full. A change of one value writes about half of
-/// it, and reading a value decodes as much.
+/// it, and reading a value decodes as much. With less, scans lose more than random changes gain;
+/// docs/performance.md has the numbers. Nothing relies on it: stored nodes may be fuller.
 const CAPACITY: u64 = 2048;
 
 /// A node with fewer bytes is joined with its neighbour, where both fit into one.
