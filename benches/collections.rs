@@ -56,12 +56,18 @@ fn ordered<K: Numbered>(number: u64) -> K {
     K::new(number << 40)
 }
 
+/// How many a second, and how many bytes each took, where that was measured.
+type Rate = (f64, Option<f64>);
+
+/// Changes a tree in a database; how many keys a second.
+type Work<'a, K> = &'a dyn Fn(&Database, BTree<K, u64>) -> Result<f64>;
+
 /// Prints the lines that are wanted.
 struct Table(Vec<String>);
 
 impl Table {
-    /// One line: `run` returns how many a second, and how many bytes each took.
-    fn line(&self, name: &str, mut run: impl FnMut() -> Result<(f64, Option<f64>)>) -> Result<()> {
+    /// One line, of what `run` measures.
+    fn line(&self, name: &str, mut run: impl FnMut() -> Result<Rate>) -> Result<()> {
         if !self.0.iter().all(|word| name.contains(word.as_str())) {
             return Ok(());
         }
@@ -84,7 +90,7 @@ impl Table {
 }
 
 /// How often in a second `work` is done.
-fn rate(mut work: impl FnMut() -> Result<()>) -> Result<(f64, Option<f64>)> {
+fn rate(mut work: impl FnMut() -> Result<()>) -> Result<Rate> {
     let (start, mut count) = (Instant::now(), 0);
     while start.elapsed() < TIME {
         (0..FEW).try_for_each(|_| work())?;
@@ -162,7 +168,7 @@ fn writes<K: Numbered>(
     open: impl Fn() -> Result<Database>,
     size: impl Fn() -> Option<u64>,
 ) -> Result<()> {
-    let line = |what: &str, before: u64, work: &dyn Fn(&Database, BTree<K, u64>) -> Result<f64>| {
+    let line = |what: &str, before: u64, work: Work<'_, K>| {
         table.line(&format!("{what}, {} keys, {before} entries, {home}", K::NAME), || {
             let db = open()?;
             let tree = loaded(&db, before)?;
