@@ -2,7 +2,9 @@
 //! [`PATHS`] and a function that makes it ready.
 
 use crate::kit::{Tally, Work};
+use perennial::collections::BTree;
 use perennial::{Connection, Database, Durability, Ref, TransactionManager};
+use std::hint::black_box;
 
 /// Something that an application does very often.
 pub struct Path {
@@ -25,6 +27,10 @@ pub const PATHS: &[Path] = &[
     Path { name: "change, commit: memory", rounds: 1_000, ready: commit_in_memory },
     Path { name: "change, commit: file, lazy", rounds: 1_000, ready: commit_to_a_file },
     Path { name: "add 1000, commit: memory", rounds: 20, ready: add },
+    Path { name: "tree: get, of 100000", rounds: 10_000, ready: tree_get },
+    Path { name: "tree: scan of 100, of 100000", rounds: 1_000, ready: tree_scan },
+    Path { name: "tree: load of 10000, commit: memory", rounds: 10, ready: tree_load },
+    Path { name: "tree: insert 1000, commit: memory", rounds: 10, ready: tree_insert },
 ];
 
 fn get() -> Operation {
@@ -36,7 +42,7 @@ fn get() -> Operation {
     Box::new(move || {
         // The closure owns the transaction, which ends with it.
         let _ = &transaction;
-        std::hint::black_box(conn.get(object).expect("it is stored"));
+        black_box(conn.get(object).expect("it is stored"));
     })
 }
 
@@ -82,6 +88,70 @@ fn add() -> Operation {
         let add = |conn: &Connection| (0..1_000).try_for_each(|n| conn.add(Tally(n)).map(drop));
         db.transact(add).expect("nobody else is there");
     })
+}
+
+/// Keys in no order, no two alike.
+fn key(number: u64) -> u64 {
+    number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// A tree of a hundred thousand, and a connection in a transaction that reads it.
+fn tree_read(read: impl Fn(&Connection, BTree<u64, u64>, u64) + 'static) -> Operation {
+    let db = in_memory();
+    let tree = loaded(&db, 100_000);
+    let manager = TransactionManager::new();
+    let conn = db.connect(&manager);
+    let transaction = manager.begin().expect("no other one runs");
+    tree.len(&conn).expect("every leaf is in the cache now");
+    let mut number = 0;
+    Box::new(move || {
+        let _ = &transaction;
+        number = (number + 1) % 100_000;
+        read(&conn, tree, key(number));
+    })
+}
+
+fn tree_get() -> Operation {
+    tree_read(|conn, tree, key| {
+        black_box(tree.get(conn, &key).expect("nothing is missing"));
+    })
+}
+
+fn tree_scan() -> Operation {
+    tree_read(|conn, tree, key| {
+        for entry in tree.range(conn, key..).take(100) {
+            black_box(entry.expect("nothing is missing"));
+        }
+    })
+}
+
+fn tree_load() -> Operation {
+    let db = in_memory();
+    Box::new(move || {
+        loaded(&db, 10_000);
+    })
+}
+
+fn tree_insert() -> Operation {
+    let db = in_memory();
+    let tree = loaded(&db, 100_000);
+    let mut next = 100_000..;
+    Box::new(move || {
+        let numbers: Vec<u64> = next.by_ref().take(1_000).collect();
+        let insert = |conn: &Connection| {
+            numbers.iter().try_for_each(|&n| tree.insert(conn, key(n), n).map(drop))
+        };
+        db.transact(insert).expect("nobody else is there");
+    })
+}
+
+fn loaded(db: &Database, count: u64) -> BTree<u64, u64> {
+    let load = |conn: &Connection| {
+        let tree = BTree::create(conn)?;
+        tree.extend(conn, (0..count).map(|number| (key(number), number)))?;
+        Ok(tree)
+    };
+    db.transact(load).expect("a new one")
 }
 
 fn in_memory() -> Database {

@@ -1,46 +1,10 @@
 //! Trees with something missing, or out of place: found, named, and never taken for an answer.
 
+use super::nodes::{Body, Node, Numbers};
 use crate::support::databases::{loose, storages};
-use perennial::collections::BTree;
 use perennial::storage::{Batch, Load, Storage, Verdict};
-use perennial::{Connection, Database, Error, Oid, Persistent, Ref, Result, Settings, Tid};
-use serde::{Deserialize, Serialize};
+use perennial::{Connection, Database, Error, Oid, Result, Settings, Tid};
 use std::sync::Arc;
-
-type Numbers = BTree<u32, u64>;
-
-/// A tree's node, as its bytes are.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Node {
-    low: Option<u32>,
-    high: Option<u32>,
-    weight: u64,
-    body: Body,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-enum Body {
-    Leaf(Vec<(u32, u64)>),
-    Inner { level: u32, children: Vec<(Option<u32>, Ref<Node>)> },
-    Unlinked,
-}
-
-/// Stored under the tree's own name: a shape that is another one would be refused.
-impl Persistent for Node {
-    const NAME: &'static str = "perennial.BTree<u32, u64>";
-}
-
-impl Node {
-    fn children(&mut self) -> &mut Vec<(Option<u32>, Ref<Node>)> {
-        let Body::Inner { children, .. } = &mut self.body else { panic!("not an inner node") };
-        children
-    }
-
-    fn entries(&mut self) -> &mut Vec<(u32, u64)> {
-        let Body::Leaf(entries) = &mut self.body else { panic!("not a leaf") };
-        entries
-    }
-}
 
 /// A tree of a root and some leaves.
 fn tree(db: &Database) -> (Numbers, Vec<Oid>) {
@@ -191,6 +155,32 @@ fn check_finds_what_is_wrong_and_names_the_object() {
         let found = found.unwrap_or_else(|| panic!("{what}: {faults:?}"));
         assert!(found.oid == tree.oid() || leaves.contains(&found.oid));
         assert!(found.to_string().contains(&found.oid.to_string()));
+    }
+}
+
+// X6: what is changed is looked at first
+#[test]
+fn nothing_is_put_into_what_is_no_leaf() {
+    let bodies = [
+        Body::Unlinked,
+        Body::Inner { level: 0, children: vec![] },
+        Body::Inner { level: 1, children: vec![] },
+    ];
+    for body in bodies {
+        let db = Database::in_memory().unwrap();
+        let (tree, leaves) = tree(&db);
+        let second = loose::<Node>(leaves[1]);
+        db.transact(|conn| conn.modify(second, |leaf| leaf.body = body.clone())).unwrap();
+        let key = db.view(|view| Ok(view.get(second)?.low.unwrap())).unwrap();
+        let named =
+            |error: Error| matches!(error, Error::Codec(failure) if failure.oid == Some(leaves[1]));
+
+        let before = db.last_tid();
+        assert!(named(db.transact(|conn| tree.insert(conn, key, 1)).unwrap_err()));
+        assert!(named(db.transact(|conn| tree.extend(conn, [(key, 1)])).unwrap_err()));
+        assert!(named(db.transact(|conn| tree.remove(conn, &key)).unwrap_err()));
+        assert!(named(db.view(|view| tree.get(view, &key)).unwrap_err()));
+        assert_eq!(db.last_tid(), before);
     }
 }
 

@@ -40,10 +40,10 @@ impl<K: Key, V: Element> BTree<K, V> {
             Some((last, _)) => last.cmp(key).is_eq(),
             None => full.index + 1 == full.node.len(),
         };
-        let mut pieces = full.node.split(growing)?;
         let (at, above) = (full.at, path[..depth].last().map(|step| (step.at, step.index)));
         // Nodes that are still held would be copied to be changed.
         drop(path);
+        let mut pieces = conn.modify(at, |node| node.split(growing))??;
         let Some((parent, index)) = above else {
             // The root keeps its place, one level higher.
             let children = add_all(conn, pieces)?;
@@ -100,20 +100,9 @@ impl<K: Key, V: Element> BTree<K, V> {
         let mut entries = entries.into_iter().peekable();
         while let Some((key, _)) = entries.peek() {
             let key = key.clone();
-            let (leaf, node) = self.leaf(conn, Seek::At(&key))?;
-            let high = node.high.clone();
-            drop(node);
-            let mut batch = Vec::new();
-            let is_here = |(key, _): &(K, V)| high.as_ref().is_none_or(|high| key < high);
-            // The first one belongs here, or the tree would be broken and this have no end.
-            batch.extend(entries.next());
-            while let Some(entry) = entries.next_if(is_here) {
-                batch.push(entry);
-            }
-            let full = whole(conn, || {
-                conn.modify(leaf, |leaf| leaf.put_all(batch).map(|()| leaf.is_full()))?
-            })?;
-            if full {
+            let leaf = self.unread_leaf(conn, &key)?;
+            let put = |leaf: &mut Node<K, V>| leaf.put_all(&mut entries).map(|()| leaf.is_full());
+            if whole(conn, || leaf.change(conn, put))? {
                 self.split(conn, &key)?;
             }
         }

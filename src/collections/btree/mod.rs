@@ -129,10 +129,8 @@ impl<K: Key, V: Element> BTree<K, V> {
     /// # Errors
     /// As for [`get`](BTree::get), and those of [`Connection::modify`].
     pub fn insert(self, conn: &Connection, key: K, value: V) -> Result<Option<V>> {
-        let (leaf, node) = self.leaf(conn, Seek::At(&key))?;
-        // A node that somebody still reads would be copied to be changed.
-        drop(node);
-        let (before, full) = conn.modify(leaf, |leaf| leaf.put(key, value))??;
+        let leaf = self.unread_leaf(conn, &key)?;
+        let (before, full) = leaf.change(conn, |leaf| leaf.put(key, value))?;
         if let Some(key) = full {
             self.split(conn, &key)?;
         }

@@ -13,14 +13,18 @@
 use super::merge;
 use crate::collections::{Element, Key};
 use crate::error::Result;
+use crate::id::Oid;
 use crate::object::shape::Shape;
 use crate::object::{Persistent, Ref, codec};
 use serde::{Deserialize, Serialize};
 use std::borrow::{Borrow, Cow};
+use std::iter::Peekable;
 use std::mem;
+use std::vec::IntoIter;
 
 /// How many encoded bytes of entries make a node full. A change of one value writes about half of
-/// it, and reading a value decodes as much.
+/// it, and reading a value decodes as much. With less, scans lose more than random changes gain;
+/// docs/performance.md has the numbers. Nothing relies on it: stored nodes may be fuller.
 const CAPACITY: u64 = 2048;
 
 /// A node with fewer bytes is joined with its neighbour, where both fit into one.
@@ -80,14 +84,41 @@ impl<K: Key, V: Element> Persistent for Node<K, V> {
 }
 
 /// How many bytes a part of a node takes.
-pub(super) fn weigh<T: Serialize>(part: &T) -> Result<u64> {
-    let (mut bytes, mut references) = (Vec::with_capacity(64), Vec::new());
-    codec::encode(NAME, part, 0, &mut bytes, &mut references)?;
-    Ok(bytes.len() as u64)
+fn weigh<T: Serialize>(part: &T) -> Result<u64> {
+    Scales::new().weigh(part)
 }
 
 fn weights<T: Serialize>(parts: &[T]) -> Result<Vec<u64>> {
-    parts.iter().map(weigh).collect()
+    let mut scales = Scales::new();
+    parts.iter().map(|part| scales.weigh(part)).collect()
+}
+
+/// What parts are weighed in, one after the other.
+struct Scales {
+    bytes: Vec<u8>,
+    references: Vec<Oid>,
+}
+
+impl Scales {
+    fn new() -> Scales {
+        // More than most parts take.
+        Scales { bytes: Vec::with_capacity(64), references: Vec::new() }
+    }
+
+    fn weigh<T: Serialize>(&mut self, part: &T) -> Result<u64> {
+        self.bytes.clear();
+        self.references.clear();
+        codec::encode(NAME, part, 0, &mut self.bytes, &mut self.references)?;
+        Ok(self.bytes.len() as u64)
+    }
+}
+
+/// Makes room for one more. A vector would double what it has; of the many leaves that get only
+/// one key in a transaction, half of what the cache holds would be room then.
+fn make_room<T>(parts: &mut Vec<T>) {
+    if parts.len() == parts.capacity() {
+        parts.reserve_exact(parts.len() / 8 + 4);
+    }
 }
 
 /// All nodes.
@@ -209,6 +240,7 @@ impl<K: Key, V: Element> Node<K, V> {
         let (at, before) = match found {
             Ok(at) => (at, Some(mem::replace(&mut entries[at].1, value))),
             Err(at) => {
+                make_room(entries);
                 entries.insert(at, (key, value));
                 (at, None)
             }
@@ -230,20 +262,27 @@ impl<K: Key, V: Element> Node<K, V> {
         Ok(Some(value))
     }
 
-    /// Puts in many entries, which are in the order of their keys, each once.
-    pub fn put_all(&mut self, new: Vec<(K, V)>) -> Result<()> {
+    /// Puts in those of `new` that it answers for. They are in the order of their keys, each once,
+    /// and the first is its own, or the tree would be broken and this have no end.
+    pub fn put_all(&mut self, new: &mut Peekable<IntoIter<(K, V)>>) -> Result<()> {
+        let high = self.high.take();
+        let is_here = |(key, _): &(K, V)| high.as_ref().is_none_or(|high| key < high);
         let mut old = mem::take(self.entries_mut()).into_iter().peekable();
-        let mut all = Vec::with_capacity(old.len() + new.len());
-        for entry in new {
-            while let Some(before) = old.next_if(|(key, _)| *key < entry.0) {
+        let mut all = Vec::with_capacity(old.len() + 1);
+        let mut next = new.next();
+        while let Some((key, value)) = next {
+            while let Some(before) = old.next_if(|(before, _)| *before < key) {
                 all.push(before);
             }
-            let replaced = old.next_if(|(key, _)| key.cmp(&entry.0).is_eq());
+            let replaced = old.next_if(|(before, _)| before.cmp(&key).is_eq());
             // A key that was there stays, as in every map: equal keys need not look alike.
-            all.push((replaced.map_or(entry.0, |(key, _)| key), entry.1));
+            all.push((replaced.map_or(key, |(before, _)| before), value));
+            next = new.next_if(is_here);
         }
         all.extend(old);
+        all.shrink_to_fit();
         *self.entries_mut() = all;
+        self.high = high;
         self.weight = self.weights()?.iter().sum();
         Ok(())
     }
@@ -303,9 +342,9 @@ impl<K: Key, V: Element> Node<K, V> {
         }
     }
 
-    /// The nodes that this full one becomes: at least two. `growing` says that the last of what it
-    /// holds is what came last, as when keys come in their order.
-    pub fn split(&self, growing: bool) -> Result<Vec<Node<K, V>>> {
+    /// Takes all that this full node holds, for the nodes that it becomes: at least two. `growing`
+    /// says that the last of what it holds is what came last, as when keys come in their order.
+    pub fn split(&mut self, growing: bool) -> Result<Vec<Node<K, V>>> {
         let weights = self.weights()?;
         let fewest = if self.level() == 0 { 1 } else { FEWEST_CHILDREN };
         let total: u64 = weights.iter().sum();
@@ -314,30 +353,42 @@ impl<K: Key, V: Element> Node<K, V> {
             true => cuts_when_full(&weights, fewest),
             false => vec![middle(&weights)],
         };
-        let bounds: Vec<usize> = [0].into_iter().chain(cuts).chain([weights.len()]).collect();
-        let pieces = bounds.windows(2).map(|bounds| {
-            let range = bounds[0]..bounds[1];
-            let weight = weights[range.clone()].iter().sum();
-            let (low, body) = match &self.body {
-                Body::Leaf(entries) => {
-                    (Some(entries[range.start].0.clone()), Body::Leaf(entries[range].to_vec()))
-                }
-                Body::Inner { level, children } => {
-                    let (low, children) = (children[range.start].0.clone(), &children[range]);
-                    (low, Body::Inner { level: *level, children: children.to_vec() })
-                }
-                Body::Unlinked => (None, Body::Unlinked),
-            };
-            Node { low, high: None, weight, body }
-        });
-        let mut pieces: Vec<Node<K, V>> = pieces.collect();
-        let mut high = self.high.clone();
-        for piece in pieces.iter_mut().rev() {
-            piece.high = mem::replace(&mut high, piece.low.clone());
+        let (mut pieces, mut end, mut high) = (Vec::new(), weights.len(), self.high.clone());
+        // From the end: what is cut off there is moved once.
+        for cut in cuts.into_iter().rev().chain([0]) {
+            let (low, body) = self.cut(cut);
+            let low = if cut == 0 { self.low.clone() } else { low };
+            let weight = weights[cut..end].iter().sum();
+            let above = mem::replace(&mut high, low.clone());
+            pieces.push(Node { low, high: above, weight, body });
+            end = cut;
         }
-        pieces[0].low = self.low.clone();
+        pieces.reverse();
         Ok(pieces)
     }
+
+    /// Takes what it holds from number `at` on, and says which key comes first there.
+    fn cut(&mut self, at: usize) -> (Option<K>, Body<K, V>) {
+        match &mut self.body {
+            Body::Leaf(entries) => {
+                let entries = split_off(entries, at);
+                (entries.first().map(|(key, _)| key.clone()), Body::Leaf(entries))
+            }
+            Body::Inner { level, children } => {
+                let children = split_off(children, at);
+                let low = children.first().and_then(|(low, _)| low.clone());
+                (low, Body::Inner { level: *level, children })
+            }
+            Body::Unlinked => (None, Body::Unlinked),
+        }
+    }
+}
+
+/// What stands from number `at` on, without the room of what stood before it.
+fn split_off<T>(parts: &mut Vec<T>, at: usize) -> Vec<T> {
+    let mut rest = parts.split_off(at);
+    rest.shrink_to_fit();
+    rest
 }
 
 /// Where to cut so that every piece but the last is as full as it may be. There are at least two.

@@ -120,16 +120,25 @@ impl<K: Key, V> Taken<K, V> {
         V: Element,
     {
         let entries = leaf.entries();
-        let first = entries.partition_point(|(key, _)| match start {
+        let is_before = |(key, _): &(K, V)| match start {
             Included(start) => key < start,
             Excluded(start) => key <= start,
             Unbounded => false,
-        });
-        let upto = entries.partition_point(|(key, _)| match end {
+        };
+        let is_within = |(key, _): &(K, V)| match end {
             Included(end) => key <= end,
             Excluded(end) => key < end,
             Unbounded => true,
-        });
+        };
+        // Of most leaves all entries are shown, and two looks tell.
+        let first = match entries.first() {
+            Some(first) if is_before(first) => entries.partition_point(is_before),
+            _ => 0,
+        };
+        let upto = match entries.last() {
+            Some(last) if !is_within(last) => entries.partition_point(is_within),
+            _ => entries.len(),
+        };
         Taken { leaf: Some(leaf), indices: first..upto }
     }
 

@@ -13,9 +13,12 @@ use super::node::{Body, Child, NAME, Node};
 use crate::collections::{Element, Key};
 use crate::error::{CodecFailure, Error, Result, SchemaMismatch};
 use crate::id::Oid;
-use crate::object::{Ref, View};
+use crate::object::{Connection, Ref, View};
 use std::borrow::Borrow;
 use std::sync::Arc;
+
+const TAKEN_OUT: &str = "a part of the tree that was taken out of it";
+const WRONG_LEVEL: &str = "a part of the tree on the wrong level";
 
 /// Which leaf is looked for.
 pub(super) enum Seek<'a, Q: ?Sized> {
@@ -31,6 +34,13 @@ pub(super) enum Seek<'a, Q: ?Sized> {
 
 /// A node, and where it lies.
 pub(super) type Located<K, V> = (Ref<Node<K, V>>, Arc<Node<K, V>>);
+
+/// A leaf that nobody looked at yet.
+pub(super) struct Unread<K, V> {
+    at: Ref<Node<K, V>>,
+    /// Who refers to it; the root to itself.
+    above: Oid,
+}
 
 /// A node on the way.
 pub(super) struct Step<K, V> {
@@ -78,6 +88,23 @@ impl<K: Key, V: Element> BTree<K, V> {
         Ok((at, node))
     }
 
+    /// The leaf that answers for `key`, to be changed. It is not read before: what is read is kept
+    /// for other readers, and would be copied to be changed.
+    pub(super) fn unread_leaf<Q: Ord + ?Sized>(self, view: &View, key: &Q) -> Result<Unread<K, V>>
+    where
+        K: Borrow<Q>,
+    {
+        let (mut at, mut node) = (self.root, self.top(view)?);
+        while let Body::Inner { level, children } = &node.body {
+            let index = Seek::At(key).index(children);
+            match children.get(index) {
+                Some(&(_, leaf)) if *level == 1 => return Ok(Unread { at: leaf, above: at.oid() }),
+                _ => (at, node) = child(view, at, &node, index)?,
+            }
+        }
+        Ok(Unread { at, above: at.oid() })
+    }
+
     /// The whole way, from the root to the leaf.
     pub(super) fn path<Q: Ord + ?Sized>(
         self,
@@ -109,6 +136,22 @@ impl<K: Key, V: Element> BTree<K, V> {
     }
 }
 
+impl<K: Key, V: Element> Unread<K, V> {
+    /// Changes it.
+    pub(super) fn change<R>(
+        self,
+        conn: &Connection,
+        change: impl FnOnce(&mut Node<K, V>) -> Result<R>,
+    ) -> Result<R> {
+        let changed = conn.modify(self.at, |leaf| match leaf.body {
+            Body::Leaf(_) => change(leaf),
+            Body::Unlinked => Err(broken(self.at.oid(), TAKEN_OUT)),
+            Body::Inner { .. } => Err(broken(self.at.oid(), WRONG_LEVEL)),
+        });
+        changed.map_err(|error| referred(error, self.above))?
+    }
+}
+
 /// Child number `index` of the node `parent`, which lies at `at`.
 pub(super) fn child<K: Key, V: Element>(
     view: &View,
@@ -121,11 +164,11 @@ pub(super) fn child<K: Key, V: Element>(
     };
     let node = view.get(below).map_err(|error| referred(error, at.oid()))?;
     if matches!(node.body, Body::Unlinked) {
-        return Err(broken(below.oid(), "a part of the tree that was taken out of it"));
+        return Err(broken(below.oid(), TAKEN_OUT));
     }
     match parent.level().checked_sub(1) == Some(node.level()) {
         true => Ok((below, node)),
-        false => Err(broken(below.oid(), "a part of the tree on the wrong level")),
+        false => Err(broken(below.oid(), WRONG_LEVEL)),
     }
 }
 
