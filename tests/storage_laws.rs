@@ -93,6 +93,7 @@ macro_rules! storage_laws {
                 what_a_promise_relies_on_is_changed_by_nobody_and_relied_on_by_others
                 a_promise_that_only_relies_stores_nothing
                 a_promise_in_doubt_is_settled_on_a_word
+                nobody_waits_for_what_is_in_doubt
                 one_transaction_is_promised_one_batch
                 a_promise_that_somebody_holds_is_settled_by_nobody_else
                 a_decision_is_told_for_ever_and_open_until_it_is_ended

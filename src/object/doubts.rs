@@ -8,7 +8,6 @@
 //! - Only a database of the right id is asked, which held the transaction that was its last
 //!   durable one when the promise was made: another or older copy cannot know.
 
-use super::core::Core;
 use super::database::Database;
 use super::options::resolve;
 use super::registry;
@@ -165,14 +164,6 @@ fn ask_file(
             }
         }
         Err(error) => Err(format!("cannot be asked: {error}")),
-    }
-}
-
-impl Core {
-    /// Whether what is promised to `gtid` waits for somebody to find out, or to tell.
-    pub fn is_in_doubt(&self, gtid: GlobalId) -> bool {
-        let doubts = self.storage.in_doubt();
-        doubts.is_ok_and(|doubts| doubts.iter().any(|doubt| doubt.gtid == gtid))
     }
 }
 

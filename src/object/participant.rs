@@ -129,8 +129,6 @@ impl DataManager for Participant {
         Some(Box::new(move || {
             let waited = match winner {
                 Winner::Committed(tid) => core.storage.wait_published(tid, PATIENCE),
-                // Nobody knows when one in doubt will be settled.
-                Winner::Promised(gtid) if core.is_in_doubt(gtid) => Ok(false),
                 Winner::Promised(gtid) => core.storage.wait_settled(gtid, PATIENCE),
             };
             if let Err(error) = waited {

@@ -48,7 +48,8 @@ pub trait TwoPhase {
     /// [`Error::ReadOnly`](crate::Error::ReadOnly): it stays in doubt.
     fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()>;
 
-    /// Waits until the promise of `gtid` is settled, or `bound` has passed; whether it is.
+    /// Waits until the promise of `gtid` is settled, or `bound` has passed; whether it is. Does not
+    /// wait for one that is in doubt: nobody knows when somebody will find out.
     ///
     /// # Errors
     /// [`Error::Halted`](crate::Error::Halted), [`Error::Closed`](crate::Error::Closed): it never

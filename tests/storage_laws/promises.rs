@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(20);
+/// Whoever waits so long waits for ever.
+const ENDLESS: Duration = Duration::from_secs(3_600);
 
 fn gtid(number: u8) -> GlobalId {
     GlobalId::new([number; 16])
@@ -164,6 +166,20 @@ pub fn a_promise_in_doubt_is_settled_on_a_word(home: &dyn Home) {
         let expected = if committed { "new" } else { "old" };
         assert_eq!(text(&*snapshot(&*storage), oid).as_deref(), Some(expected));
     }
+}
+
+// T16
+pub fn nobody_waits_for_what_is_in_doubt(home: &dyn Home) {
+    let storage = home.fresh();
+    let (_, _, promise) = promised(&*storage);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| storage.wait_settled(gtid(1), ENDLESS).expect("waited"));
+        // Most times the other one waits by then; the law holds whether it does or not.
+        std::thread::sleep(SHORT);
+        promise.park();
+        assert!(!waiting.join().expect("it ends"));
+    });
+    assert!(!storage.wait_settled(gtid(1), ENDLESS).expect("waited"));
 }
 
 // T16

@@ -150,6 +150,12 @@ impl Cell {
         self.state.lock().acts.insert(phase, Box::new(act));
     }
 
+    /// Nothing is called in a flush any more: what was may hold this cell.
+    pub fn forget_flush(&self) {
+        let forgotten = self.state.lock().on_flush.take();
+        drop(forgotten);
+    }
+
     /// Called in every flush; returns whether it changed anything.
     pub fn on_flush(&self, code: impl FnMut() -> bool + Send + 'static) {
         self.state.lock().on_flush = Some(Arc::new(Mutex::new(code)));

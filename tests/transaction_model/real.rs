@@ -44,6 +44,13 @@ pub struct Real {
 /// What a cell does at its next flush, and whether it says so.
 type AtFlush = Arc<Mutex<Option<(FlushDeed, bool)>>>;
 
+impl Drop for Real {
+    fn drop(&mut self) {
+        // What the cells call holds the world, and the world the cells.
+        self.world.cells.iter().for_each(Cell::forget_flush);
+    }
+}
+
 /// A database that decides, whoever else takes part.
 fn smallest_database() -> Database {
     // A file, since what forgets does not decide; but in memory.

@@ -346,7 +346,8 @@ impl TwoPhase for FileStorage {
     }
 
     fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool> {
-        self.core.wait(bound, |ordered| !ordered.promises.holds(gtid))
+        self.core.wait(bound, |ordered| !ordered.promises.is_held(gtid))?;
+        Ok(!self.core.ordered.lock().promises.holds(gtid))
     }
 
     fn coordinator(&self) -> Option<Coordinator> {

@@ -179,6 +179,7 @@ impl Core {
 
     fn park(&self, letter: Letter) {
         self.ordered.lock().promises.park(letter);
+        self.moved.notify_all();
     }
 
     /// Settles a promise that is in doubt, durably.

@@ -117,6 +117,11 @@ impl Promises {
         self.held.contains_key(&gtid)
     }
 
+    /// Whether something is promised to `gtid`, and whoever holds the promise will settle it.
+    pub(super) fn is_held(&self, gtid: GlobalId) -> bool {
+        self.held.get(&gtid).is_some_and(|held| held.parked.is_none())
+    }
+
     /// The transaction that keeps others from writing `oid`, or, if that is all they want, from
     /// relying on it.
     pub(super) fn holder(&self, oid: Oid, read: bool) -> Option<GlobalId> {

@@ -55,6 +55,11 @@ impl Books {
         self.open.insert(decision.gtid);
     }
 
+    /// Whether something is promised to `gtid`, and whoever holds the promise will settle it.
+    fn is_held(&self, gtid: GlobalId) -> bool {
+        self.promised.get(&gtid).is_some_and(|promised| !promised.in_doubt)
+    }
+
     /// The transaction that keeps others from reading, or writing, `oid`.
     pub(super) fn promised_to(&self, oid: Oid, read: bool) -> Option<GlobalId> {
         let holds = |batch: &Batch| {
@@ -104,7 +109,8 @@ impl TwoPhase for MemoryStorage {
     }
 
     fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool> {
-        self.shared.wait(bound, |state| !state.books.promised.contains_key(&gtid))
+        self.shared.wait(bound, |state| !state.books.is_held(gtid))?;
+        Ok(!self.open()?.books.promised.contains_key(&gtid))
     }
 
     fn decision(&self, gtid: GlobalId, since: Tid) -> Result<Fate> {
@@ -180,6 +186,7 @@ impl Drop for MemoryPromise {
         let promised = state.books.promised.get_mut(&self.gtid).filter(|_| !self.settled);
         if let Some(promised) = promised {
             promised.in_doubt = true;
+            self.shared.moved.notify_all();
         }
     }
 }
