@@ -13,7 +13,7 @@
 
 use super::cache::Cached;
 use super::core::Core;
-use super::kind::{Kind, Object};
+use super::kind::{Buffers, Kind, Object};
 use super::writes::{Entry, State, Writes};
 use crate::error::{Conflict, Error, NotFound, Result};
 use crate::format::{self, Metadata, TypeId};
@@ -147,13 +147,6 @@ struct Item {
     original: Option<Object>,
 }
 
-/// The bytes and references of the object at hand.
-#[derive(Default)]
-struct Buffers {
-    bytes: Vec<u8>,
-    references: Vec<Oid>,
-}
-
 impl<'a> Commit<'a> {
     /// Makes a batch of `writes`; `None` where there is nothing in it.
     fn assemble(
@@ -179,7 +172,10 @@ impl<'a> Commit<'a> {
         let (items, buffers, unknown) = Default::default();
         let read = std::mem::take(&mut writes.read);
         let mut commit = Commit { core, info, reached, snapshot, items, buffers, unknown, read };
-        for (oid, entry) in writes.into_entries() {
+        let entries = writes.into_entries();
+        batch.reserve(entries.len());
+        commit.items.reserve(entries.len());
+        for (oid, entry) in entries {
             commit.add(&mut batch, oid, entry)?;
         }
         commit.check_references()?;
@@ -212,7 +208,7 @@ impl<'a> Commit<'a> {
                     }
                     seen = (before.tid == base).then_some(before.place);
                 }
-                let Buffers { bytes, references } = &self.buffers;
+                let Buffers { bytes, references, .. } = &self.buffers;
                 let nowhere = |&target: &Oid| self.snapshot.place(target) == Place::NONE;
                 let unknown = references.iter().copied().filter(nowhere);
                 self.unknown.extend(unknown.map(|target| (oid, target)));
@@ -258,8 +254,7 @@ impl<'a> Commit<'a> {
     }
 
     fn encode(&mut self, kind: &dyn Kind, oid: Oid, object: &Object) -> Result<TypeId> {
-        let Buffers { bytes, references } = &mut self.buffers;
-        kind.encode(self.core, (oid, object), bytes, references)
+        kind.encode(self.core, (oid, object), &mut self.buffers)
     }
 
     /// What the object was before this transaction, if it was anything.
@@ -319,7 +314,7 @@ impl<'a> Commit<'a> {
             return Err(conflict.into());
         };
         let type_id = self.encode(kind, oid, &merged)?;
-        let Buffers { bytes, references } = &self.buffers;
+        let Buffers { bytes, references, .. } = &self.buffers;
         batch.replace(index, contender.current, type_id, references, bytes);
         let item = &mut self.items[index];
         (item.object, item.original) = (Some(merged), Some(committed));

@@ -87,11 +87,19 @@ impl Connection {
     }
 
     pub(super) fn add_new<T: Persistent>(&self, value: T, pinned: bool) -> Result<Ref<T>> {
-        self.core.types.own::<T>(&*self.core.storage)?;
-        drop(self.to_write("add an object")?);
-        let oid = self.core.storage.new_oid()?;
+        const ACTION: &str = "add an object";
         let entry = Entry { pinned, ..Entry::new(Tid::ZERO, value) };
-        let spare = self.to_write("add an object")?.put(oid, entry);
+        let mut writes = self.to_write(ACTION)?;
+        if !writes.knows::<T>() {
+            // What makes out its shape is foreign code.
+            drop(writes);
+            self.core.types.own::<T>(&*self.core.storage)?;
+            writes = self.to_write(ACTION)?;
+            writes.note::<T>();
+        }
+        let oid = self.core.storage.new_oid()?;
+        let spare = writes.put(oid, entry);
+        drop(writes);
         drop(spare);
         Ok(Ref::new(oid, self.core.tag))
     }
@@ -196,7 +204,9 @@ impl Connection {
     /// committed by the next one.
     pub(super) fn to_write(&self, action: &'static str) -> Result<MutexGuard<'_, Writes>> {
         let transaction = self.active(action)?;
-        self.manager.check_usable(action)?;
+        if !self.epoch.takes_work(transaction) {
+            self.manager.check_usable(action)?;
+        }
         if let Some(writes) = self.writes.of(transaction) {
             return Ok(writes);
         }

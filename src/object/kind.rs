@@ -8,13 +8,14 @@
 //! - An object is only handed to the kind it was kept with.
 
 use super::Persistent;
+use super::codec::Settled;
 use super::core::Core;
 use crate::error::{Error, Result};
 use crate::format::TypeId;
 use crate::id::Oid;
 use crate::storage::Revision;
 use crate::transaction::contain;
-use std::any::Any;
+use std::any::{self, Any};
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -25,19 +26,33 @@ pub(super) type Object = Arc<dyn Any + Send + Sync>;
 /// A record longer than this is logged: its object should be made of several.
 const LARGE: usize = 16 << 20;
 
+/// The bytes and references of the object at hand; and what is known of its type, since the next
+/// one will be alike.
+#[derive(Default)]
+pub(super) struct Buffers {
+    pub bytes: Vec<u8>,
+    pub references: Vec<Oid>,
+    own: Option<(any::TypeId, TypeId)>,
+    settled: Settled,
+}
+
+impl Buffers {
+    fn own<T: Persistent>(&mut self, core: &Core) -> Result<TypeId> {
+        let key = any::TypeId::of::<T>();
+        match self.own {
+            Some((known, id)) if known == key => Ok(id),
+            _ => Ok(self.own.insert((key, core.types.own::<T>(&*core.storage)?)).1),
+        }
+    }
+}
+
 /// The type of an object, as far as its storing goes.
 pub(super) trait Kind: Send + Sync {
     /// The stable name, in full.
     fn name(&self) -> Cow<'static, str>;
 
-    /// Appends the object's bytes and references, and says of which stored type they are.
-    fn encode(
-        &self,
-        core: &Core,
-        object: (Oid, &Object),
-        bytes: &mut Vec<u8>,
-        references: &mut Vec<Oid>,
-    ) -> Result<TypeId>;
+    /// Fills the buffers with the object, and says of which stored type that is.
+    fn encode(&self, core: &Core, object: (Oid, &Object), buffers: &mut Buffers) -> Result<TypeId>;
 
     /// The object that a revision holds.
     fn decode(&self, core: &Core, oid: Oid, revision: &Revision<'_>) -> Result<Object>;
@@ -62,15 +77,15 @@ impl<T: Persistent> Kind for Of<T> {
         &self,
         core: &Core,
         (oid, object): (Oid, &Object),
-        bytes: &mut Vec<u8>,
-        references: &mut Vec<Oid>,
+        buffers: &mut Buffers,
     ) -> Result<TypeId> {
         let value = typed::<T>(object);
-        let type_id = core.types.own::<T>(&*core.storage)?;
+        let type_id = buffers.own::<T>(core)?;
+        let Buffers { bytes, references, settled, .. } = buffers;
         bytes.clear();
         references.clear();
         contain(format_args!("object {oid} of type {}, being encoded,", T::NAME), || {
-            core.round_trips.encode(T::NAME, value, core.tag, bytes, references)
+            core.round_trips.encode_next(T::NAME, value, core.tag, (bytes, references), settled)
         })
         .map_err(|error| named(error, oid))?;
         if bytes.len() > LARGE {

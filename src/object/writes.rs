@@ -12,13 +12,13 @@
 use super::isolation::{Isolation, ReadSet};
 use super::kind::{Kind, Object};
 use super::persistent::Persistent;
-
 use super::types::wrong_type;
 use crate::error::{Error, NotFound, Result};
 use crate::id::{Oid, Tid};
 use crate::storage::{Durability, Snapshot};
-use crate::tables::OidMap;
+use crate::tables::{OidMap, OidTable};
 use parking_lot::{Mutex, MutexGuard};
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry as MapEntry;
 use std::sync::Arc;
@@ -44,12 +44,14 @@ pub(super) struct Writes {
     pub durability: Option<(u64, Durability)>,
     /// What it read, where that is to be known: none of it may have been changed, nor is merged.
     pub read: OidMap<Tid>,
-    entries: OidMap<Entry>,
+    entries: OidTable<Entry>,
     checks: OidMap<Tid>,
     /// By the numbers of their savepoints, which rise.
     layers: BTreeMap<u64, Layer>,
     next_layer: u64,
     next_ticket: u64,
+    /// The type that was asked for last, and is stored with the program's shape.
+    known: Option<TypeId>,
     /// How many objects are in the hands of closures.
     taken: usize,
 }
@@ -142,18 +144,28 @@ impl Shared {
 
 /// Changes.
 impl Writes {
+    /// Whether `T` is known to be stored with the program's shape.
+    pub fn knows<T: Persistent>(&self) -> bool {
+        self.known == Some(TypeId::of::<T>())
+    }
+
+    pub fn note<T: Persistent>(&mut self) {
+        self.known = Some(TypeId::of::<T>());
+    }
+
     /// Takes everything but what is said of the next commit.
     fn leave(&mut self) -> Writes {
         let rest = Writes {
             durability: self.durability,
             next_ticket: self.next_ticket,
+            known: self.known,
             ..Writes::default()
         };
         std::mem::replace(self, rest)
     }
 
     pub fn entry(&self, oid: Oid) -> Option<&Entry> {
-        self.entries.get(&oid)
+        self.entries.get(oid)
     }
 
     /// What this transaction made of an object, where it touched it.
@@ -161,7 +173,7 @@ impl Writes {
     /// # Errors
     /// [`Error::NotFound`] where it removed it, [`Error::Busy`] while a closure has it.
     pub fn object<T: Persistent>(&self, oid: Oid) -> Option<Result<Arc<T>>> {
-        let entry = self.entries.get(&oid)?;
+        let entry = self.entries.get(oid)?;
         Some(match &entry.state {
             State::Present(object) => Arc::downcast(object.clone())
                 .map_err(|_| wrong_type(oid, &entry.kind.name(), &T::type_name())),
@@ -193,7 +205,7 @@ impl Writes {
     pub fn take(&mut self, oid: Oid) -> u64 {
         self.next_ticket += 1;
         self.taken += 1;
-        if let Some(entry) = self.entries.get_mut(&oid) {
+        if let Some(entry) = self.entries.get_mut(oid) {
             if let Some(mut layer) = self.layers.last_entry() {
                 layer.get_mut().entries.entry(oid).or_insert_with(|| Some(entry.clone()));
             }
@@ -217,7 +229,7 @@ impl Writes {
     /// # Errors
     /// [`Error::InvalidArgument`] where the closure itself rolled the object back.
     pub fn give_back(&mut self, oid: Oid, ticket: u64, state: Option<State>) -> Result<()> {
-        let entry = self.entries.get_mut(&oid);
+        let entry = self.entries.get_mut(oid);
         let entry = entry.filter(|entry| matches!(entry.state, State::Taken(by) if by == ticket));
         let Some(entry) = entry else {
             let what = format!("object {oid} was rolled back by the closure that modified it");
@@ -226,7 +238,7 @@ impl Writes {
         self.taken -= 1;
         match state {
             Some(state) => entry.state = state,
-            None => drop(self.entries.remove(&oid)),
+            None => drop(self.entries.remove(oid)),
         }
         Ok(())
     }
@@ -245,7 +257,7 @@ impl Writes {
             return None;
         }
         let taken = |entry: &Entry| matches!(entry.state, State::Taken(_));
-        self.entries.iter().find(|(_, entry)| taken(entry)).map(|(&oid, _)| oid)
+        self.entries.rows().iter().find(|(_, entry)| taken(entry)).map(|&(oid, _)| oid)
     }
 
     /// The checks, by oid.
@@ -259,7 +271,7 @@ impl Writes {
 
     /// The changed objects, by oid.
     pub fn into_entries(self) -> Vec<(Oid, Entry)> {
-        let mut entries: Vec<_> = self.entries.into_iter().collect();
+        let mut entries = self.entries.into_rows();
         entries.sort_unstable_by_key(|&(oid, _)| oid);
         entries
     }
@@ -287,7 +299,7 @@ impl Writes {
             for (oid, before) in layer.entries {
                 spare.extend(match before {
                     Some(entry) => self.entries.insert(oid, entry),
-                    None => self.entries.remove(&oid),
+                    None => self.entries.remove(oid),
                 });
             }
             for (oid, before) in layer.checks {

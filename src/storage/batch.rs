@@ -69,6 +69,11 @@ pub struct Content<'a> {
 }
 
 impl Batch {
+    /// Makes room for so many more writes.
+    pub fn reserve(&mut self, writes: usize) {
+        self.writes.reserve(writes);
+    }
+
     /// Adds the new state of an object. `references` are the objects that `data` refers to.
     pub fn put(
         &mut self,

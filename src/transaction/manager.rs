@@ -7,6 +7,7 @@
 //! # Invariants
 //! - At most one transaction is current.
 //! - The epoch's number is that of the current transaction, and is changed with it.
+//! - Where the epoch says that a transaction takes work, it does.
 
 use super::contain::contain;
 use super::current::Current;
@@ -59,20 +60,48 @@ struct Slot {
     synchronizers: Vec<Weak<dyn Synchronizer>>,
 }
 
-/// An `Epoch` tells which transaction of a manager is current, at the price of one atomic load.
+/// An `Epoch` tells which transaction of a manager is current, at the price of one atomic load, and
+/// whether it takes work, at that of another.
 #[derive(Clone, Default)]
-pub struct Epoch(Arc<AtomicU64>);
+pub struct Epoch(Arc<Marks>);
+
+/// Numbers of transactions; 0 for none.
+#[derive(Default)]
+struct Marks {
+    current: AtomicU64,
+    /// One that takes work. As a rule that is the current one, where it does.
+    working: AtomicU64,
+}
 
 impl Epoch {
     /// The number of the current transaction. No two of a manager have the same one.
     #[inline]
     pub fn active(&self) -> Option<u64> {
         // Acquire: whoever sees the number also sees what was done before the transaction began.
-        Some(self.0.load(Ordering::Acquire)).filter(|&number| number != 0)
+        Some(self.0.current.load(Ordering::Acquire)).filter(|&number| number != 0)
+    }
+
+    /// Whether this transaction is known to take work now. Where it is not,
+    /// [`check_usable`](TransactionManager::check_usable) knows, and says why.
+    #[inline]
+    pub fn takes_work(&self, transaction: u64) -> bool {
+        self.0.working.load(Ordering::Acquire) == transaction
     }
 
     fn set(&self, current: Option<&Arc<State>>) {
-        self.0.store(current.map_or(0, |state| state.number), Ordering::Release);
+        self.0.current.store(current.map_or(0, |state| state.number), Ordering::Release);
+    }
+
+    /// For `state`, under the lock of the transaction's work.
+    pub(super) fn note_work(&self, transaction: u64, takes: bool) {
+        let working = &self.0.working;
+        if takes {
+            working.store(transaction, Ordering::Release);
+        } else {
+            // Another one's is not ours to take away.
+            let (release, relaxed) = (Ordering::Release, Ordering::Relaxed);
+            working.compare_exchange(transaction, 0, release, relaxed).ok();
+        }
     }
 }
 
@@ -104,7 +133,7 @@ impl TransactionManager {
                 return Err(Error::AlreadyInTransaction("begin"));
             }
             slot.last += 1;
-            let state = Arc::new(State::new(slot.last, id));
+            let state = Arc::new(State::new(slot.last, id, self.epoch()));
             self.put(&mut slot, Some(state.clone()));
             state
         };

@@ -13,6 +13,7 @@ use super::contain::discard;
 use super::data_manager::{Info, ManagerId};
 use super::hooks::Hooks;
 use super::log::Log;
+use super::manager::Epoch;
 use super::member::{self, Member, Seat};
 use super::outcome::{Outcome, Status};
 use super::savepoint::Point;
@@ -20,13 +21,21 @@ use crate::error::{Error, FailedTransaction, Result};
 use crate::id::GlobalId;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
 /// A transaction's number among those of its manager, its name, its history and its work.
 pub(super) struct State {
     pub(super) number: u64,
     pub(super) id: GlobalId,
     pub(super) log: Log,
+    epoch: Epoch,
     work: Mutex<Work>,
+}
+
+/// The work of a transaction, locked. When it is let go, the epoch learns whether it takes more.
+pub(super) struct Locked<'a> {
+    state: &'a State,
+    work: MutexGuard<'a, Work>,
 }
 
 /// What the transaction holds.
@@ -64,6 +73,9 @@ pub(super) enum Stage {
     Over,
 }
 
+/// Where work may be added.
+const WORKING: [Stage; 3] = [Stage::Open, Stage::Hooks, Stage::Flush];
+
 /// Why a transaction failed.
 pub(super) struct Cause {
     pub(super) text: Box<str>,
@@ -74,7 +86,7 @@ pub(super) struct Cause {
 
 impl State {
     #[inline]
-    pub(super) fn new(number: u64, id: GlobalId) -> State {
+    pub(super) fn new(number: u64, id: GlobalId, epoch: Epoch) -> State {
         let work = Work {
             stage: Stage::Open,
             doomed: false,
@@ -89,7 +101,7 @@ impl State {
             points: BTreeMap::new(),
             next_point: 0,
         };
-        State { number, id, log: Log::new(id), work: Mutex::new(work) }
+        State { number, id, log: Log::new(id), epoch, work: Mutex::new(work) }
     }
 
     /// Ends a phase that failed with `cause`, and for which `members` were taken out.
@@ -103,8 +115,28 @@ impl State {
     }
 
     /// The work, for a moment: no foreign code may run, nor be dropped, before it is let go.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Work> {
-        self.work.lock()
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked { state: self, work: self.work.lock() }
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Work;
+
+    fn deref(&self) -> &Work {
+        &self.work
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Work {
+        &mut self.work
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.state.epoch.note_work(self.state.number, self.work.takes_work());
     }
 }
 
@@ -122,9 +154,13 @@ impl Work {
         }
     }
 
+    fn takes_work(&self) -> bool {
+        self.cause.is_none() && WORKING.contains(&self.stage)
+    }
+
     /// Whether `action`, which adds work, is allowed.
     pub(super) fn check_work(&self, action: &'static str) -> Result<()> {
-        self.check(action, &[Stage::Open, Stage::Hooks, Stage::Flush])
+        self.check(action, &WORKING)
     }
 
     /// Whether `action`, which takes or rolls back a savepoint, is allowed.

@@ -75,6 +75,10 @@ pub struct RoundTrips {
     passed: RwLock<TypeMap<Passed>>,
 }
 
+/// Of which type the last value was, where of that type no more are due but those with new variants.
+#[derive(Debug, Default)]
+pub(crate) struct Settled(Option<TypeId>);
+
 /// The values of one type that were checked and found good.
 #[derive(Debug, Default)]
 struct Passed {
@@ -104,12 +108,30 @@ impl RoundTrips {
         out: &mut Vec<u8>,
         references: &mut Vec<Oid>,
     ) -> Result<()> {
+        self.encode_next(type_name, value, tag, (out, references), &mut Settled::default())
+    }
+
+    /// The same, for one of many values, which as a rule are alike: no lock is taken then.
+    pub(crate) fn encode_next<T: Serialize + DeserializeOwned + 'static>(
+        &self,
+        type_name: &str,
+        value: &T,
+        tag: u32,
+        (out, references): (&mut Vec<u8>, &mut Vec<Oid>),
+        settled: &mut Settled,
+    ) -> Result<()> {
         let (start, first) = (out.len(), references.len());
         let variants = super::encode_noting(type_name, value, tag, out, references)?;
+        let this = Some(TypeId::of::<T>());
+        if variants.is_empty() && settled.0 == this {
+            return Ok(());
+        }
         if self.is_due::<T>(&variants) {
             let (bytes, references) = (&out[start..], &references[first..]);
             check_round_trip(type_name, value, bytes, references, tag)?;
             self.pass::<T>(variants);
+        } else {
+            settled.0 = this;
         }
         Ok(())
     }

@@ -33,6 +33,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
 use std::marker::PhantomData;
 
+pub(super) use check::Settled;
 pub use check::{RoundTrips, check_round_trip};
 
 /// How many structs, enums, options, sequences, tuples and maps may contain each other.

@@ -10,9 +10,10 @@
 //!   object in one group never both pass.
 //! - What is promised to a global transaction is changed by nobody else.
 
-use super::core::{Act, Core, Ordered, Pending, Placed, State};
+use super::core::{Act, Core, Ordered, Placed, State};
 use super::generation::into_owned;
 use super::housekeeping::LARGE_FRAME;
+use super::pending::{Batches, Upcoming};
 use crate::error::{Error, Result};
 use crate::format::{
     FIRST_FRAME, Fields, FrameBuilder, FrameKind, Malformed, RecordHead, TypeDef, TypeId,
@@ -113,15 +114,12 @@ impl Core {
             (Bases { writes: Vec::with_capacity(batch.len()), reads: Vec::new() }, Vec::new());
         let mut ordered = self.ordered.lock();
         let promised = self.await_promises(&mut ordered, batch, until)?;
-        let pending: Vec<Option<Pending>> = match ordered.pending.is_empty() {
-            true => Vec::new(),
-            false => named(batch).map(|(oid, _)| ordered.pending.get(&oid).cloned()).collect(),
-        };
+        let (pending, batches) = ordered.pending.of(named(batch).map(|(oid, _)| oid));
         drop(ordered);
         for (number, (oid, base)) in named(batch).enumerate() {
             let read = number >= batch.len();
-            let current = match pending.get(number).cloned().flatten() {
-                Some(pending) => Current::Pending(pending),
+            let current = match pending.get(number).copied().flatten() {
+                Some(upcoming) => Current::Upcoming(upcoming),
                 None => self.published((oid, base), batch.place(number))?,
             };
             let places = if read { &mut bases.reads } else { &mut bases.writes };
@@ -131,7 +129,8 @@ impl Core {
                 let (current, promised) = (current.tid(), Some(gtid));
                 contenders.push(Contender { oid, read, base, current, revision, note, promised });
             } else if current.tid() != base {
-                contenders.push(self.contender(oid, read, base, current)?);
+                let named = (oid, read, base);
+                contenders.push(self.contender(named, current, &batches)?);
             }
         }
         Ok(if contenders.is_empty() { Ok(bases) } else { Err(contenders) })
@@ -174,13 +173,21 @@ impl Core {
     }
 
     /// What stands against a batch: the newest revision of `oid`, which it is not based on.
-    fn contender(&self, oid: Oid, read: bool, base: Tid, current: Current) -> Result<Contender> {
+    fn contender(
+        &self,
+        (oid, read, base): (Oid, bool, Tid),
+        current: Current,
+        batches: &Batches,
+    ) -> Result<Contender> {
         let tid = current.tid();
         let (revision, note) = match current {
-            Current::Pending(pending) => {
-                let write = pending.batch.write(pending.number);
-                (self.pending_revision(&pending, &write), pending.batch.metadata.note.clone())
-            }
+            Current::Upcoming(upcoming) => match batches.of(tid) {
+                Some(batch) => {
+                    let write = batch.write(upcoming.number);
+                    (self.upcoming_revision(upcoming, &write), batch.metadata.note.clone())
+                }
+                None => (None, String::new()),
+            },
             Current::Published(_, 0) => (None, String::new()),
             Current::Published(_, offset) => {
                 let record = self.generation.record(oid, offset)?;
@@ -191,10 +198,14 @@ impl Core {
         Ok(Contender { oid, read, base, current: tid, revision, note, promised: None })
     }
 
-    fn pending_revision(&self, pending: &Pending, write: &Write<'_>) -> Option<Revision<'static>> {
+    fn upcoming_revision(
+        &self,
+        upcoming: Upcoming,
+        write: &Write<'_>,
+    ) -> Option<Revision<'static>> {
         write.content.as_ref().map(|content| Revision {
-            tid: pending.tid,
-            place: self.generation.place(pending.offset),
+            tid: upcoming.tid,
+            place: self.generation.place(upcoming.offset),
             pinned: write.pinned,
             type_id: content.type_id,
             references: content.references.clone().into_owned(),
@@ -273,14 +284,7 @@ impl Core {
         let ran_back = ordered.notes_clock(tid);
         (ordered.last_tid, ordered.content_end) = (tid, placed.end);
         ordered.large_frames = placed.builder.length() >= LARGE_FRAME;
-        if let Some(batch) = placed.batch() {
-            let starts = placed.builder.record_starts();
-            for (number, (write, start)) in batch.writes().zip(starts).enumerate() {
-                let batch = batch.clone();
-                let pending = Pending { tid, offset: offset + start, batch, number };
-                ordered.pending.insert(write.oid, pending);
-            }
-        }
+        ordered.pending.add(&placed);
         ordered.defined.extend(fields.types.iter().map(|&(id, _)| (id, offset)));
         ordered.queue.push(placed);
         drop(ordered);
@@ -304,8 +308,8 @@ impl Core {
             if ordered.promises.holder(oid, number >= batch.len()).is_some() {
                 return Ok(true);
             }
-            let current = match ordered.pending.get(&oid) {
-                Some(pending) => pending.offset,
+            let current = match ordered.pending.get(oid) {
+                Some(upcoming) => upcoming.offset,
                 None => self.generation.offset_of(oid)?,
             };
             if current != place {
@@ -375,7 +379,7 @@ impl Ordered {
 
 /// The newest revision of an object.
 enum Current {
-    Pending(Pending),
+    Upcoming(Upcoming),
     /// Its transaction and offset; 0 for no revision.
     Published(Tid, u64),
 }
@@ -383,14 +387,14 @@ enum Current {
 impl Current {
     fn tid(&self) -> Tid {
         match self {
-            Current::Pending(pending) => pending.tid,
+            Current::Upcoming(upcoming) => upcoming.tid,
             Current::Published(tid, _) => *tid,
         }
     }
 
     fn offset(&self) -> u64 {
         match self {
-            Current::Pending(pending) => pending.offset,
+            Current::Upcoming(upcoming) => upcoming.offset,
             Current::Published(_, offset) => *offset,
         }
     }

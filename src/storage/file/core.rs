@@ -13,13 +13,13 @@
 use super::FileOptions;
 use super::generation::Generation;
 use super::housekeeping::{Look, Rest};
+use super::pending::Pending;
 use super::promises::Promises;
 use crate::error::{Error, Result};
 use crate::file::{AppendFile, Directory};
 use crate::format::{FileHeader, FrameBuilder, TypeId};
 use crate::id::{DatabaseId, GlobalId, Oid, Tid};
 use crate::storage::{Batch, DurableMark, TypeTable};
-use crate::tables::OidMap;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -73,7 +73,7 @@ pub(super) struct Ordered {
     /// Frames that have a place and wait for a leader.
     pub(super) queue: Vec<Placed>,
     /// Revisions that have a place and are not published.
-    pub(super) pending: OidMap<Pending>,
+    pub(super) pending: Pending,
     /// What is promised to global transactions.
     pub(super) promises: Promises,
     /// Where each type was last defined.
@@ -136,16 +136,6 @@ impl Placed {
             _ => None,
         }
     }
-}
-
-/// The newest revision of an object, not yet published.
-#[derive(Debug, Clone)]
-pub(super) struct Pending {
-    pub(super) tid: Tid,
-    pub(super) offset: u64,
-    pub(super) batch: Arc<Batch>,
-    /// Which write of the batch it is.
-    pub(super) number: usize,
 }
 
 /// What only the leader touches.

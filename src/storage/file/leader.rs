@@ -19,7 +19,7 @@ use parking_lot::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Small frames are gathered into writes of about this size.
+/// Small frames that come together are gathered into writes of about this size.
 const GATHER: usize = 1 << 20;
 
 impl Core {
@@ -81,18 +81,19 @@ impl Core {
         let failed = |error| Error::io("write", self.path(), error);
         let (mut chain, buffer) = (state.chain, &mut state.buffer);
         buffer.clear();
+        let gathered = if batch.len() > 1 { GATHER } else { 0 };
         let mut start = batch.first().map_or(0, |placed| placed.offset);
         for placed in batch {
             let wrong = |wrong: Malformed| Error::InvalidArgument(wrong.0.into());
             placed.builder.place(sums, placed.offset, placed.tid).map_err(wrong)?;
             chain = placed.builder.finish(sums, chain, self.durable(), next_oid);
             let bytes = placed.builder.bytes();
-            if buffer.len() + bytes.len() > GATHER && !buffer.is_empty() {
+            if buffer.len() + bytes.len() > gathered && !buffer.is_empty() {
                 file.append(start, buffer).map_err(failed)?;
                 buffer.clear();
                 start = placed.offset;
             }
-            if bytes.len() >= GATHER {
+            if bytes.len() >= gathered {
                 file.append(placed.offset, bytes).map_err(failed)?;
                 start = placed.offset + bytes.len() as u64;
             } else {
@@ -232,12 +233,9 @@ fn retire(ordered: &mut Ordered, batch: &[Placed]) {
         if let Some(decision) = decision {
             ordered.promises.deciding.remove(&decision.gtid);
         }
-        for write in placed.batch().into_iter().flat_map(|batch| batch.writes()) {
-            if ordered.pending.get(&write.oid).is_some_and(|pending| pending.tid == placed.tid) {
-                ordered.pending.remove(&write.oid);
-            }
-        }
     }
+    let last = ordered.queue.is_empty();
+    ordered.pending.retire(batch, last);
 }
 
 /// A leader that panics leaves nobody to wake the others: the storage halts.

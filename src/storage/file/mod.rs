@@ -25,6 +25,7 @@ mod index_file;
 mod leader;
 mod log;
 mod opening;
+mod pending;
 mod prepare;
 mod promises;
 mod tail;

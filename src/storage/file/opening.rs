@@ -12,6 +12,7 @@ use super::generation::Generation;
 use super::housekeeping::{Look, Rest};
 use super::index::Index;
 use super::log::Log;
+use super::pending::Pending;
 use super::promises::Promises;
 use super::walk::{Mark, Walked, walk};
 use super::{FileOptions, Mode, index_file, tail};
@@ -22,7 +23,6 @@ use crate::format::{
 };
 use crate::id::{GlobalId, Oid};
 use crate::storage::{DurableMark, TypeTable};
-use crate::tables::OidMap;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -228,7 +228,7 @@ impl Subject {
             last_tid: mark.tid,
             content_end,
             queue: Vec::new(),
-            pending: OidMap::default(),
+            pending: Pending::default(),
             promises: Promises::default(),
             defined: replay.defined,
             zeroed: length.max(mark.at),
