@@ -67,6 +67,8 @@ impl<'v, K: Key, V: Element, T> Range<'v, K, V, T> {
     }
 
     /// Takes the entries of the first leaf; whether there was one.
+    // Once a leaf: what is done for each entry stays short enough to be inlined.
+    #[inline(never)]
     fn take_first(&mut self) -> Result<bool> {
         let Some((start, end)) = self.rest.take() else { return Ok(false) };
         let seek = match &start {
@@ -86,6 +88,7 @@ impl<'v, K: Key, V: Element, T> Range<'v, K, V, T> {
     }
 
     /// Takes the entries of the last leaf; whether there was one.
+    #[inline(never)]
     fn take_last(&mut self) -> Result<bool> {
         let Some((start, end)) = self.rest.take() else { return Ok(false) };
         let seek = match &end {
@@ -142,6 +145,7 @@ impl<K: Key, V> Taken<K, V> {
         Taken { leaf: Some(leaf), indices: first..upto }
     }
 
+    #[inline]
     fn entry(&self, index: usize) -> Option<&(K, V)>
     where
         V: Element,
@@ -162,6 +166,7 @@ fn is_possible<K: Ord>((start, end): &Interval<K>) -> bool {
 impl<K: Key, V: Element, T> Iterator for Range<'_, K, V, T> {
     type Item = Result<T>;
 
+    #[inline]
     fn next(&mut self) -> Option<Result<T>> {
         loop {
             if let Some(index) = self.front.indices.next() {
@@ -179,6 +184,7 @@ impl<K: Key, V: Element, T> Iterator for Range<'_, K, V, T> {
 }
 
 impl<K: Key, V: Element, T> DoubleEndedIterator for Range<'_, K, V, T> {
+    #[inline]
     fn next_back(&mut self) -> Option<Result<T>> {
         loop {
             if let Some(index) = self.back.indices.next_back() {

@@ -1,28 +1,31 @@
 //! From a value to bytes: [`Encoder`].
 //!
-//! A serializer whose numbers and strings are bincode's, and whose structure is watched.
+//! A serializer that writes bincode's bytes and watches the structure. What there is most of, whole
+//! numbers and strings, it writes itself, a byte at once where one is enough; bincode the rest.
 //!
 //! # Invariants
+//! - The bytes are those of bincode's standard configuration.
 //! - What it accepts has exactly as many fields and elements as it announced.
 
 use super::{CONFIG, Fault, MAX_DEPTH, MAX_EMPTY, too_deep, too_many_empty};
 use crate::id::Oid;
 use crate::object::reference;
-use bincode::config::Configuration;
 use bincode::enc::write::Writer;
-use bincode::enc::{Encode, Encoder as _, EncoderImpl};
+use bincode::enc::{Encode, EncoderImpl};
 use bincode::error::EncodeError;
 use serde::ser::{self, Serialize, Serializer};
 
 /// Writes one value.
 pub(super) struct Encoder<'a> {
-    bincode: EncoderImpl<Output<'a>, Configuration>,
+    out: &'a mut Vec<u8>,
     references: &'a mut Vec<Oid>,
     tag: u32,
     depth: usize,
     empty: usize,
-    /// Whether elements are put in the order of their bytes.
+    /// Whether elements are put in the order of their bytes; then where each begins, of those of
+    /// the outer ones first.
     sorting: bool,
+    starts: Vec<usize>,
     variants: Vec<Variant>,
 }
 
@@ -42,16 +45,8 @@ impl Writer for Output<'_> {
 impl<'a> Encoder<'a> {
     /// Appends to `out`, and every reference of the database `tag` that it meets to `references`.
     pub fn new(out: &'a mut Vec<u8>, references: &'a mut Vec<Oid>, tag: u32) -> Encoder<'a> {
-        let bincode = EncoderImpl::new(Output(out), CONFIG);
-        Encoder {
-            bincode,
-            references,
-            tag,
-            depth: 0,
-            empty: 0,
-            sorting: false,
-            variants: Vec::new(),
-        }
+        let (starts, variants) = Default::default();
+        Encoder { out, references, tag, depth: 0, empty: 0, sorting: false, starts, variants }
     }
 
     /// The same, but with the elements of sequences and maps in the order of their bytes: equal
@@ -66,21 +61,53 @@ impl<'a> Encoder<'a> {
         self.variants
     }
 
-    fn out(&mut self) -> &mut Vec<u8> {
-        self.bincode.writer().0
+    fn put(&mut self, value: impl Encode) -> Result<(), Fault> {
+        Ok(value.encode(&mut EncoderImpl::new(Output(self.out), CONFIG))?)
     }
 
-    fn put(&mut self, value: impl Encode) -> Result<(), Fault> {
-        Ok(value.encode(&mut self.bincode)?)
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.out.push(byte);
+    }
+
+    /// A number, in as few bytes as bincode takes: one, or a mark and two, four or eight.
+    #[inline]
+    fn number(&mut self, number: u64) {
+        match u8::try_from(number) {
+            Ok(byte) if byte < U16_FOLLOWS => self.byte(byte),
+            _ => self.wide(number),
+        }
+    }
+
+    fn wide(&mut self, number: u64) {
+        let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
+        match number {
+            0..=0xffff => self.out.extend_from_slice(&[U16_FOLLOWS, a, b]),
+            0..=0xffff_ffff => self.out.extend_from_slice(&[U32_FOLLOWS, a, b, c, d]),
+            _ => self.out.extend_from_slice(&[U64_FOLLOWS, a, b, c, d, e, f, g, h]),
+        }
+    }
+
+    /// A number that may be negative: those near zero are the small ones.
+    #[inline]
+    fn signed(&mut self, number: i64) {
+        self.number((number << 1 ^ number >> 63).cast_unsigned());
+    }
+
+    fn text(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.out.extend_from_slice(bytes);
     }
 
     /// Which variant of the enum `name` follows.
     fn variant(&mut self, name: &'static str, index: u32) -> Result<(), Fault> {
-        // The last ones first: the elements of a sequence are often alike.
-        if !self.variants.iter().rev().any(|&met| met == (name, index)) {
+        // The elements of a sequence are often alike, and their names are the same bytes.
+        let is_last = |&(met, number): &Variant| number == index && std::ptr::eq(met, name);
+        if !self.variants.last().is_some_and(is_last) && !self.variants.contains(&(name, index)) {
             self.variants.push((name, index));
         }
-        self.put(index)
+        self.number(u64::from(index));
+        Ok(())
     }
 
     /// `value`, one level deeper.
@@ -109,9 +136,11 @@ impl<'a> Encoder<'a> {
         number.serialize(self)
     }
 
+    #[inline]
     fn begin<'b>(&'b mut self, kind: Kind, announced: usize) -> Result<Parts<'b, 'a>, Fault> {
         self.enter()?;
-        Ok(Parts { encoder: self, kind, announced, given: 0, starts: Vec::new() })
+        let outer = self.starts.len();
+        Ok(Parts { encoder: self, kind, announced, given: 0, outer })
     }
 
     fn begin_counted<'b>(&'b mut self, announced: Option<usize>) -> Result<Parts<'b, 'a>, Fault> {
@@ -121,7 +150,7 @@ impl<'a> Encoder<'a> {
                  (is there a #[serde(flatten)]?)",
             )
         })?;
-        self.put(announced)?;
+        self.number(announced as u64);
         self.begin(Kind::Counted, announced)
     }
 }
@@ -141,8 +170,8 @@ pub(super) struct Parts<'b, 'a> {
     kind: Kind,
     announced: usize,
     given: usize,
-    /// Where each element begins, if they are to be sorted.
-    starts: Vec<usize>,
+    /// How many of the places where elements begin are of outer ones.
+    outer: usize,
 }
 
 impl Parts<'_, '_> {
@@ -151,12 +180,12 @@ impl Parts<'_, '_> {
         if self.kind == Kind::Fixed {
             return value.serialize(&mut *self.encoder);
         }
-        let start = self.encoder.out().len();
+        let start = self.encoder.out.len();
         if self.encoder.sorting {
-            self.starts.push(start);
+            self.encoder.starts.push(start);
         }
         value.serialize(&mut *self.encoder)?;
-        if self.encoder.out().len() == start {
+        if self.encoder.out.len() == start {
             self.encoder.empty += 1;
             if self.encoder.empty > MAX_EMPTY {
                 return Err(too_many_empty());
@@ -165,38 +194,60 @@ impl Parts<'_, '_> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), Fault> {
+    #[inline]
+    fn finish(self) -> Result<(), Fault> {
         if self.given != self.announced {
             let (announced, given) = (self.announced, self.given);
             return Err(Fault::new(format!("announced {announced} parts and gave {given}")));
         }
-        self.sort();
+        if self.encoder.sorting {
+            self.encoder.sort(self.outer);
+        }
         self.encoder.depth -= 1;
         Ok(())
     }
+}
 
-    fn sort(&mut self) {
-        let Some(&first) = self.starts.first() else { return };
-        let out = self.encoder.out();
-        let bytes = out.split_off(first);
-        self.starts.push(first + bytes.len());
-        let bounds = self.starts.iter().map(|start| start - first);
+impl Encoder<'_> {
+    /// Puts the elements written last in order, all but those of the `outer` ones.
+    fn sort(&mut self, outer: usize) {
+        let mut starts = self.starts.split_off(outer);
+        let Some(&first) = starts.first() else { return };
+        let bytes = self.out.split_off(first);
+        starts.push(first + bytes.len());
+        let bounds = starts.iter().map(|start| start - first);
         let mut elements: Vec<&[u8]> = bounds
             .clone()
             .zip(bounds.skip(1))
             .map(|(from, to)| bytes.get(from..to).unwrap_or_default())
             .collect();
         elements.sort_unstable();
-        elements.into_iter().for_each(|element| out.extend_from_slice(element));
+        elements.into_iter().for_each(|element| self.out.extend_from_slice(element));
     }
 }
 
-/// Serializes numbers and strings as bincode does.
+/// Serializes values as this method of the encoder does.
 macro_rules! plain {
-    ($($method:ident: $type:ty),* $(,)?) => {
+    ($($method:ident: $type:ty),* as $wide:ty: $write:ident) => {
+        $(#[inline]
+        fn $method(self, value: $type) -> Result<(), Fault> {
+            self.$write(<$wide>::from(value));
+            Ok(())
+        })*
+    };
+}
+
+/// Serializes values as bincode does.
+macro_rules! by_bincode {
+    ($($method:ident: $type:ty),*) => {
         $(fn $method(self, value: $type) -> Result<(), Fault> { self.put(value) })*
     };
 }
+
+/// The first byte of a number that takes more than one.
+const U16_FOLLOWS: u8 = 251;
+const U32_FOLLOWS: u8 = 252;
+const U64_FOLLOWS: u8 = 253;
 
 impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
     type Ok = ();
@@ -209,22 +260,31 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
     type SerializeStruct = Parts<'b, 'a>;
     type SerializeStructVariant = Parts<'b, 'a>;
 
-    plain! {
-        serialize_bool: bool,
-        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
-        serialize_i128: i128,
-        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64,
-        serialize_u128: u128,
-        serialize_f32: f32, serialize_f64: f64,
-        serialize_char: char, serialize_str: &str, serialize_bytes: &[u8],
+    plain! { serialize_bool: bool, serialize_u8: u8 as u8: byte }
+    plain! { serialize_u16: u16, serialize_u32: u32, serialize_u64: u64 as u64: number }
+    plain! { serialize_i16: i16, serialize_i32: i32, serialize_i64: i64 as i64: signed }
+    by_bincode! {
+        serialize_i8: i8, serialize_i128: i128, serialize_u128: u128,
+        serialize_f32: f32, serialize_f64: f64, serialize_char: char
+    }
+
+    fn serialize_str(self, text: &str) -> Result<(), Fault> {
+        self.text(text.as_bytes());
+        Ok(())
+    }
+
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
+        self.text(bytes);
+        Ok(())
     }
 
     fn serialize_none(self) -> Result<(), Fault> {
-        self.put(0u8)
+        self.byte(0);
+        Ok(())
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
-        self.put(1u8)?;
+        self.byte(1);
         self.inner(value)
     }
 

@@ -90,12 +90,16 @@ fn encode_noting<T: Serialize + ?Sized>(
     references: &mut Vec<Oid>,
 ) -> Result<Vec<Variant>> {
     let start = out.len();
-    let mut met = Vec::new();
+    // As a rule it is empty, and may have room.
+    let mut met = if references.is_empty() { std::mem::take(references) } else { Vec::new() };
     match run(value, tag, out, &mut met) {
         Ok(variants) => {
             met.sort_unstable();
             met.dedup();
-            references.append(&mut met);
+            match references.is_empty() {
+                true => *references = met,
+                false => references.append(&mut met),
+            }
             Ok(variants)
         }
         Err(fault) => {
