@@ -111,6 +111,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// `value`, one level deeper.
+    #[inline]
     fn inner<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.enter()?;
         value.serialize(&mut *self)?;
@@ -118,6 +119,7 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
+    #[inline]
     fn enter(&mut self) -> Result<(), Fault> {
         self.depth += 1;
         if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
@@ -175,11 +177,16 @@ pub(super) struct Parts<'b, 'a> {
 }
 
 impl Parts<'_, '_> {
+    #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.given += 1;
-        if self.kind == Kind::Fixed {
-            return value.serialize(&mut *self.encoder);
+        match self.kind {
+            Kind::Fixed => value.serialize(&mut *self.encoder),
+            Kind::Counted => self.element(value),
         }
+    }
+
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         let start = self.encoder.out.len();
         if self.encoder.sorting {
             self.encoder.starts.push(start);
@@ -197,8 +204,7 @@ impl Parts<'_, '_> {
     #[inline]
     fn finish(self) -> Result<(), Fault> {
         if self.given != self.announced {
-            let (announced, given) = (self.announced, self.given);
-            return Err(Fault::new(format!("announced {announced} parts and gave {given}")));
+            return Err(miscounted(self.announced, self.given));
         }
         if self.encoder.sorting {
             self.encoder.sort(self.outer);
@@ -306,6 +312,7 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
         self.inner(&())
     }
 
+    #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
         name: &'static str,
@@ -314,6 +321,7 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
         if name == reference::NAME { self.reference(value) } else { self.inner(value) }
     }
 
+    #[inline]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
         name: &'static str,
@@ -329,6 +337,7 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
         self.begin_counted(length)
     }
 
+    #[inline]
     fn serialize_tuple(self, length: usize) -> Result<Parts<'b, 'a>, Fault> {
         self.begin(Kind::Fixed, length)
     }
@@ -356,6 +365,7 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
         self.begin_counted(length)
     }
 
+    #[inline]
     fn serialize_struct(self, _: &'static str, length: usize) -> Result<Parts<'b, 'a>, Fault> {
         self.begin(Kind::Fixed, length)
     }
@@ -383,11 +393,12 @@ macro_rules! by_position {
             type Ok = ();
             type Error = Fault;
 
+            #[inline]
             fn $part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-                let index = self.given;
-                self.part(value).map_err(|fault| fault.within(index.to_string()))
+                self.part(value).map_err(|fault| within(fault, self.given - 1))
             }
 
+            #[inline]
             fn end(self) -> Result<(), Fault> {
                 self.finish()
             }
@@ -408,6 +419,7 @@ macro_rules! by_name {
             type Ok = ();
             type Error = Fault;
 
+            #[inline]
             fn serialize_field<T: Serialize + ?Sized>(
                 &mut self,
                 name: &'static str,
@@ -440,7 +452,7 @@ impl ser::SerializeMap for Parts<'_, '_> {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         let index = self.given.saturating_sub(1);
-        value.serialize(&mut *self.encoder).map_err(|fault| fault.within(index.to_string()))
+        value.serialize(&mut *self.encoder).map_err(|fault| within(fault, index))
     }
 
     fn end(self) -> Result<(), Fault> {
@@ -448,6 +460,19 @@ impl ser::SerializeMap for Parts<'_, '_> {
     }
 }
 
+// What goes wrong is kept out of what is done for each element.
+
+#[cold]
+fn within(fault: Fault, index: usize) -> Fault {
+    fault.within(index.to_string())
+}
+
+#[cold]
+fn miscounted(announced: usize, given: usize) -> Fault {
+    Fault::new(format!("announced {announced} parts and gave {given}"))
+}
+
+#[cold]
 fn skipped() -> Fault {
     Fault::new(
         "it was skipped, and bincode cannot read back what is only sometimes there; \

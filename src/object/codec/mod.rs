@@ -167,11 +167,13 @@ pub(in crate::object) fn decode_seed<'de, S: DeserializeSeed<'de>>(
 }
 
 /// The fault of nesting deeper than [`MAX_DEPTH`].
+#[cold]
 fn too_deep() -> Fault {
     Fault::new(format!("nests deeper than {MAX_DEPTH} levels; make several objects of it"))
 }
 
 /// The fault of more than [`MAX_EMPTY`] elements without bytes.
+#[cold]
 fn too_many_empty() -> Fault {
     Fault::new(format!("more than {MAX_EMPTY} elements take no bytes"))
 }
