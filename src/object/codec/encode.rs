@@ -83,7 +83,7 @@ impl<'a> Encoder<'a> {
         let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
         match number {
             0..=0xffff => self.out.extend_from_slice(&[U16_FOLLOWS, a, b]),
-            0..=0xffff_ffff => self.out.extend_from_slice(&[U32_FOLLOWS, a, b, c, d]),
+            0x1_0000..=0xffff_ffff => self.out.extend_from_slice(&[U32_FOLLOWS, a, b, c, d]),
             _ => self.out.extend_from_slice(&[U64_FOLLOWS, a, b, c, d, e, f, g, h]),
         }
     }
