@@ -27,9 +27,10 @@ use crate::transaction::{Decision, Info, contain};
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// The new objects of a commit with more than so many objects are not cached. Who fills a database
-/// does not read next what came first; all that would push out what is in use, and be thrown away
-/// itself when it has long left the processor's own caches, which takes longer than to store it.
+/// A commit of more than so many objects pushes nothing out of the cache, and its new objects are not
+/// cached. Who fills a database does not read next what came first, nor does who changes all of it;
+/// that would push out what is in use, and be thrown away itself when it has long left the
+/// processor's own caches, which takes longer than to store it.
 const LOAD: usize = 256;
 
 /// How often one commit may merge with those that were faster.
@@ -350,7 +351,7 @@ fn publish(core: &Core, items: Vec<Item>, batch: &Batch, receipt: &Receipt) {
         let (Some(object), Some(content)) = (item.object, write.content) else { continue };
         let length = u32::try_from(content.data.len()).unwrap_or(u32::MAX);
         let (tid, pinned) = (receipt.tid, item.pinned);
-        core.cache.insert(item.oid, Cached { place, tid, pinned, length, object });
+        core.cache.insert(item.oid, Cached { place, tid, pinned, length, object }, load);
     }
 }
 

@@ -289,7 +289,7 @@ impl Core {
         if what == For::Reading && place == snapshot.place(oid) {
             let length = u32::try_from(revision.data.len()).unwrap_or(u32::MAX);
             let cached = Cached { place, tid, pinned, length, object: object.clone() };
-            self.cache.insert(oid, cached);
+            self.cache.offer(oid, cached);
         }
         Ok(Found { tid, pinned, object })
     }

@@ -64,9 +64,18 @@ impl Cache {
         self.slots.find(oid, place, tid)
     }
 
-    /// Remembers an object, in the place of what was known of it.
-    pub fn insert(&self, oid: Oid, entry: Cached) {
-        let spare = self.policy.lock().admit(&self.slots, oid, entry);
+    /// Remembers an object that was read; unless somebody else is at it: no reader waits for
+    /// another.
+    pub fn offer(&self, oid: Oid, entry: Cached) {
+        let spare =
+            self.policy.try_lock().map(|mut policy| policy.admit(&self.slots, oid, entry, false));
+        discard(spare);
+    }
+
+    /// Remembers an object that was stored, in the place of what was known of it; or, if nothing
+    /// was, of others, unless `gently`.
+    pub fn insert(&self, oid: Oid, entry: Cached, gently: bool) {
+        let spare = self.policy.lock().admit(&self.slots, oid, entry, gently);
         discard(spare);
     }
 }

@@ -52,9 +52,15 @@ impl Policy {
         Policy { bound, young, kept, forgotten: vec![(0, 0); slots], clock: 0 }
     }
 
-    /// Puts an entry in, in the place of the one before. Returns what is to be dropped: that one,
-    /// and what had to go.
-    pub fn admit(&mut self, slots: &Slots, oid: Oid, new: Cached) -> (Option<Cached>, Vec<Cached>) {
+    /// Puts an entry in, in the place of the one before; `gently`, only where there is one or there
+    /// is room. Returns what is to be dropped: that one, or the new one, and what had to go.
+    pub fn admit(
+        &mut self,
+        slots: &Slots,
+        oid: Oid,
+        new: Cached,
+        gently: bool,
+    ) -> (Option<Cached>, Vec<Cached>) {
         let weight = new.weight();
         if weight > self.bound {
             return (Some(new), Vec::new());
@@ -65,6 +71,7 @@ impl Policy {
                 queue.weight = queue.weight - before.weight() + weight;
                 Some(before)
             }
+            Err(new) if gently && self.weight() + weight > self.bound => Some(new),
             Err(new) => {
                 let kept = self.comes_back(slots.number(oid), oid);
                 self.queue(kept).push(oid, weight);
@@ -77,7 +84,7 @@ impl Policy {
 
     fn make_room(&mut self, slots: &Slots) -> Vec<Cached> {
         let mut gone = Vec::new();
-        while self.young.weight + self.kept.weight > self.bound {
+        while self.weight() > self.bound {
             let kept = self.young.weight <= self.bound / YOUNG && !self.kept.oids.is_empty();
             let Some(oid) = self.queue(kept).oids.pop_front() else { break };
             gone.extend(self.judge(slots, oid, kept));
@@ -108,6 +115,10 @@ impl Policy {
         let (number, at) = self.forgotten[slot];
         let cached = self.young.oids.len() + self.kept.oids.len();
         at > 0 && number == oid.number() && self.clock - at < cached as u64
+    }
+
+    fn weight(&self) -> u64 {
+        self.young.weight + self.kept.weight
     }
 
     fn queue(&mut self, kept: bool) -> &mut Queue {
