@@ -15,7 +15,7 @@ use super::generation::Generation;
 use super::housekeeping::{Look, Rest};
 use super::promises::Promises;
 use crate::error::{Error, Result};
-use crate::file::{AppendFile, Directory};
+use crate::file::{AppendFile, Directory, Process};
 use crate::format::{FileHeader, FrameBuilder, TypeId};
 use crate::id::{DatabaseId, GlobalId, Oid, Tid};
 use crate::storage::{Batch, DurableMark, TypeTable};
@@ -29,6 +29,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What all parts of an open file storage share.
 #[derive(Debug)]
 pub(super) struct Core {
+    /// Who opened it, and alone may use it.
+    pub(super) process: Process,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) name: String,
     pub(super) options: FileOptions,
@@ -172,6 +174,15 @@ impl Core {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Refuses what a fork asks, before any lock is taken: one that another thread of its parent
+    /// held stays locked in the fork for ever.
+    pub(super) fn check_process(&self) -> Result<()> {
+        match self.process.is_this() {
+            true => Ok(()),
+            false => Err(Error::Forked(self.process.number())),
+        }
     }
 
     /// Takes nothing more, and returns when what has a place is published or failed.

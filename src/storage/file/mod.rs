@@ -182,7 +182,7 @@ impl FileStorage {
     /// # Errors
     /// [`Error::Halted`], [`Error::Io`]; nothing is lost.
     pub fn tend(&self) -> Result<bool> {
-        self.check_writable("tend the file")?;
+        self.check_may_write("tend the file")?;
         self.core.tend()
     }
 
@@ -191,7 +191,7 @@ impl FileStorage {
     /// # Errors
     /// [`Error::Halted`], [`Error::Closed`], [`Error::Io`]; the snapshot is then the one of before.
     pub fn write_index(&self) -> Result<()> {
-        self.check_writable("write the index")?;
+        self.check_may_write("write the index")?;
         let _look = self.core.look.lock();
         self.core.check_open(&self.core.ordered.lock())?;
         index_file::write(&self.core)
@@ -199,10 +199,17 @@ impl FileStorage {
 
     /// What is published, while the storage is not closed.
     fn generation(&self) -> Result<&Arc<Generation>> {
+        self.core.check_process()?;
         match self.core.is_closed() {
             true => Err(Error::Closed),
             false => Ok(&self.core.generation),
         }
+    }
+
+    /// Refuses what a reader cannot do, and what a fork must not.
+    fn check_may_write(&self, action: &'static str) -> Result<()> {
+        self.check_writable(action)?;
+        self.core.check_process()
     }
 
     /// Seal, sync, trim, snapshot: so that the next opening has nothing to replay.
@@ -263,8 +270,11 @@ impl Storage for FileStorage {
 
     fn new_oid(&self) -> Result<Oid> {
         self.check_writable("add an object")?;
-        self.generation()?;
-        self.core.new_oid()
+        // Not asking for the process, which would cost more than the oid: to commit, one must.
+        match self.core.is_closed() {
+            true => Err(Error::Closed),
+            false => self.core.new_oid(),
+        }
     }
 
     fn intern(&self, definition: &TypeDef) -> Result<TypeId> {
@@ -276,11 +286,12 @@ impl Storage for FileStorage {
     }
 
     fn commit(&self, batch: &Arc<Batch>) -> Result<Verdict> {
-        self.check_writable("commit")?;
+        self.check_may_write("commit")?;
         self.core.commit(batch)
     }
 
     fn wait_published(&self, tid: Tid, bound: Duration) -> Result<bool> {
+        self.core.check_process()?;
         self.core.wait(bound, |_| self.core.generation.last_tid() >= tid)
     }
 
@@ -307,6 +318,7 @@ impl Storage for FileStorage {
     }
 
     fn close(&self) -> Result<()> {
+        self.core.check_process()?;
         self.core.rest.stop();
         if let Some(housekeeper) = self.housekeeper.lock().take() {
             // Where it panicked as the leader, the storage halted, which is reported below; a
@@ -331,7 +343,7 @@ impl Storage for FileStorage {
 
 impl TwoPhase for FileStorage {
     fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Verdict<Box<dyn Promise>>> {
-        self.check_writable("prepare a commit")?;
+        self.check_may_write("prepare a commit")?;
         self.core.prepare(batch, intent)
     }
 
@@ -341,11 +353,12 @@ impl TwoPhase for FileStorage {
     }
 
     fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()> {
-        self.check_writable("settle a promise")?;
+        self.check_may_write("settle a promise")?;
         self.core.settle(gtid, committed)
     }
 
     fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool> {
+        self.core.check_process()?;
         self.core.wait(bound, |ordered| !ordered.promises.is_held(gtid))?;
         Ok(!self.core.ordered.lock().promises.holds(gtid))
     }
@@ -365,7 +378,7 @@ impl TwoPhase for FileStorage {
     }
 
     fn end_decision(&self, gtid: GlobalId) -> Result<()> {
-        self.check_writable("end a decision")?;
+        self.check_may_write("end a decision")?;
         self.core.end_decision(gtid)
     }
 
@@ -376,6 +389,11 @@ impl TwoPhase for FileStorage {
 
 impl Drop for FileStorage {
     fn drop(&mut self) {
+        if self.core.check_process().is_err() {
+            // The parent goes on with the file; what is ours is a copy of its memory.
+            self.housekeeper.get_mut().take().map(|thread| self.core.process.join(thread));
+            return;
+        }
         if let Err(error) = self.close() {
             tracing::warn!(%error, path = %self.path().display(), "closing failed");
         }

@@ -16,7 +16,7 @@ use super::promises::Promises;
 use super::walk::{Mark, Walked, walk};
 use super::{FileOptions, Mode, index_file, tail};
 use crate::error::{Damage, Error, InDoubt, Result};
-use crate::file::{Access, AppendFile, Directory};
+use crate::file::{Access, AppendFile, Directory, Process};
 use crate::format::{
     FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Malformed, Sums, TypeId,
 };
@@ -243,6 +243,7 @@ impl Subject {
         let durable_mark = DurableMark::default();
         durable_mark.raise(mark.tid);
         Arc::new(Core {
+            process: Process::this(),
             directory: self.directory,
             name: self.name,
             options: self.options,

@@ -1,0 +1,3 @@
+//! Databases and the processes that have them open: forks, limits, other users, other programs.
+
+mod forks;
