@@ -1,3 +1,4 @@
 //! Databases and the processes that have them open: forks, limits, other users, other programs.
 
+mod beneath;
 mod forks;

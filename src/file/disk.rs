@@ -119,6 +119,10 @@ impl Directory for DiskDirectory {
         File::open(&self.path)?.sync_all()
     }
 
+    fn identity(&self, name: &str) -> io::Result<FileIdentity> {
+        Ok(identity_of(&fs::metadata(self.entry(name)?)?))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         Path::new(&self.path).join(name)
     }
@@ -133,6 +137,10 @@ fn refuse_special(metadata: &fs::Metadata) -> io::Result<()> {
     } else {
         Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"))
     }
+}
+
+fn identity_of(metadata: &fs::Metadata) -> FileIdentity {
+    FileIdentity { device: metadata.dev(), inode: metadata.ino() }
 }
 
 /// An open file of the system.
@@ -198,8 +206,7 @@ impl AppendFile for DiskFile {
     }
 
     fn identity(&self) -> io::Result<FileIdentity> {
-        let metadata = self.file.metadata()?;
-        Ok(FileIdentity { device: metadata.dev(), inode: metadata.ino() })
+        Ok(identity_of(&self.file.metadata()?))
     }
 
     fn map(&self, offset: u64, length: usize) -> Option<Map> {

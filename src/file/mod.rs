@@ -79,6 +79,14 @@ pub trait Directory: Send + Sync + Debug {
     /// What the system says; the changes may then be lost by a power loss.
     fn sync(&self) -> io::Result<()>;
 
+    /// Which file the name leads to now.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`], and what else the system says.
+    fn identity(&self, name: &str) -> io::Result<FileIdentity> {
+        self.open(name, Access::Read)?.identity()
+    }
+
     /// Where the file `name` is, for messages.
     fn path(&self, name: &str) -> PathBuf;
 }

@@ -15,7 +15,7 @@ use super::generation::Generation;
 use super::housekeeping::{Look, Rest};
 use super::promises::Promises;
 use crate::error::{Error, Result};
-use crate::file::{AppendFile, Directory, Process};
+use crate::file::{AppendFile, Directory, FileIdentity, Process};
 use crate::format::{FileHeader, FrameBuilder, TypeId};
 use crate::id::{DatabaseId, GlobalId, Oid, Tid};
 use crate::storage::{Batch, DurableMark, TypeTable};
@@ -33,6 +33,8 @@ pub(super) struct Core {
     pub(super) process: Process,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) name: String,
+    /// Which file that name led to.
+    pub(super) identity: FileIdentity,
     pub(super) options: FileOptions,
     pub(super) header: FileHeader,
     pub(super) generation: Arc<Generation>,

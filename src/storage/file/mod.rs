@@ -1,7 +1,8 @@
 //! The storage that lasts: one append-only log of checksummed frames, and an index of it.
 //!
 //! `core` is what its parts share; `create` and `opening` bring it to life, with `walk` for the
-//! verdict on the log's end and `tail` for mending it; `commit` and `leader` write; `prepare`,
+//! verdict on the log's end and `tail` for mending it; `commit` and `leader` write, while `beneath`
+//! looks whether the file is still there; `prepare`,
 //! `promises` and `decisions` do what it takes to commit together with others; `generation`,
 //! `log` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody should
 //! wait for; `verify` looks at a whole file from outside. Nothing here decodes an object, and no
@@ -13,6 +14,7 @@
 //!
 //! Format: docs/format.md.
 
+mod beneath;
 mod commit;
 mod core;
 mod create;
@@ -216,6 +218,8 @@ impl FileStorage {
     fn close_cleanly(&self) -> Result<()> {
         let core = &*self.core;
         core.sync()?;
+        core.check_name()?;
+        core.check_length()?;
         core.seal()?;
         let end = core.generation.published_end();
         core.sync_upto(end)?;

@@ -16,7 +16,7 @@ use super::promises::Promises;
 use super::walk::{Mark, Walked, walk};
 use super::{FileOptions, Mode, index_file, tail};
 use crate::error::{Damage, Error, InDoubt, Result};
-use crate::file::{Access, AppendFile, Directory, Process};
+use crate::file::{Access, AppendFile, Directory, FileIdentity, Process};
 use crate::format::{
     FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Malformed, Sums, TypeId,
 };
@@ -39,7 +39,9 @@ pub(super) fn open(
     let Held { file, lock } = hold(&*directory, name, &options)?;
     let path = directory.path(name);
     let (header, broken) = read_header(&path, &*file)?;
-    let subject = Subject { directory, name: name.to_owned(), options, path, file, header };
+    let identity = file.identity().map_err(|error| Error::io("open", &path, error))?;
+    let name = name.to_owned();
+    let subject = Subject { directory, name, identity, options, path, file, header };
     if subject.options.mode == Mode::ReadOnly {
         return subject.open_read_only(broken);
     }
@@ -59,6 +61,7 @@ pub(super) fn has_writer(directory: &dyn Directory, name: &str) -> bool {
 struct Subject {
     directory: Arc<dyn Directory>,
     name: String,
+    identity: FileIdentity,
     options: FileOptions,
     path: PathBuf,
     file: Arc<dyn AppendFile>,
@@ -158,7 +161,8 @@ impl Subject {
         }
     }
 
-    /// Walks once as far as may be shown; whether it found no damage on the way.
+    /// Walks once as far as may be shown; whether it found no damage on the way, and no writer who
+    /// was not there before.
     fn try_walk(&self, snapshot: bool) -> Result<(Replay, Walked, bool)> {
         let living = has_writer(&*self.directory, &self.name);
         let length = self.length()?;
@@ -169,7 +173,9 @@ impl Subject {
         }
         let reached = replay.mark.at <= shown;
         let walked = replay.walk(shown)?;
-        let settled = reached && walked.mark.at >= walked.proven.min(shown);
+        let mut settled = reached && walked.mark.at >= walked.proven.min(shown);
+        // One that came meanwhile may have written what was read, and nothing of it is durable.
+        settled &= living || !has_writer(&*self.directory, &self.name);
         Ok((replay, walked, settled))
     }
 
@@ -246,6 +252,7 @@ impl Subject {
             process: Process::this(),
             directory: self.directory,
             name: self.name,
+            identity: self.identity,
             options: self.options,
             header: self.header,
             generation: Arc::new(replay.generation),
@@ -295,7 +302,7 @@ impl Replay {
 }
 
 /// Publishes the records of a frame.
-fn take_records(
+pub(super) fn take_records(
     generation: &Generation,
     frame: &Frame<'_>,
     pinned: &mut HashSet<Oid>,
@@ -319,7 +326,7 @@ fn take_records(
 }
 
 /// Keeps the books on the global transaction that a frame is about.
-fn note_global(
+pub(super) fn note_global(
     frame: &Frame<'_>,
     gtid: Option<GlobalId>,
     decided: bool,
