@@ -1,4 +1,5 @@
 //! Databases and the processes that have them open: forks, limits, other users, other programs.
 
 mod beneath;
+mod followers;
 mod forks;

@@ -160,3 +160,29 @@ fn child_that_closes_a_file_that_was_taken_away() {
         std::thread::sleep(Duration::from_millis(200));
     });
 }
+
+// R9, R12
+#[test]
+fn a_reader_is_told_that_the_file_was_taken_away() {
+    run("child_that_follows_a_file_that_is_taken_away");
+}
+
+#[test]
+#[ignore = "run by a_reader_is_told_that_the_file_was_taken_away"]
+fn child_that_follows_a_file_that_is_taken_away() {
+    let Some(home) = child::home() else { return };
+    for (what, deed, _) in DEEDS {
+        let home = home.join(what);
+        fs::create_dir(&home).unwrap();
+        let (writer, _) = opened(&home, Reads::Map, Durability::Sync);
+        writer.close().unwrap();
+        let path = home.join(NAME);
+        let reader = Database::options().read_only().open(&path).unwrap();
+        reader.refresh().unwrap();
+        deed(&path);
+
+        let refused = reader.refresh();
+
+        assert!(matches!(refused, Err(Error::Io(_))), "{what}: {refused:?}");
+    }
+}

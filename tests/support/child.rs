@@ -5,7 +5,7 @@
 //! [`home`] and does nothing.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 /// Where a child finds its directory.
 const HOME: &str = "PERENNIAL_CHILD";
@@ -43,6 +43,11 @@ impl Child {
         assert!(output.status.success(), "{}: {}\n{text}", self.test, output.status);
         assert!(text.contains("1 passed"), "there is no test {}", self.test);
         text
+    }
+
+    /// Starts it; what it prints can be read.
+    pub fn start(&self) -> std::process::Child {
+        self.command().stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `core` is what its parts share; `create` and `opening` bring it to life, with `walk` for the
 //! verdict on the log's end and `tail` for mending it; `commit` and `leader` write, while `beneath`
-//! looks whether the file is still there; `prepare`,
+//! looks whether the file is still there; `following` shows what others write; `prepare`,
 //! `promises` and `decisions` do what it takes to commit together with others; `generation`,
 //! `log` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody should
 //! wait for; `verify` looks at a whole file from outside. Nothing here decodes an object, and no
@@ -19,6 +19,7 @@ mod commit;
 mod core;
 mod create;
 mod decisions;
+mod following;
 mod generation;
 mod history;
 mod housekeeping;
@@ -269,6 +270,14 @@ impl Storage for FileStorage {
         match self.core.options.mode {
             Mode::ReadOnly => Err(Error::ReadOnly(action)),
             _ => Ok(()),
+        }
+    }
+
+    fn refresh(&self) -> Result<Tid> {
+        self.generation()?;
+        match self.core.options.mode {
+            Mode::ReadOnly => self.core.follow(),
+            _ => Ok(self.last_tid()),
         }
     }
 
