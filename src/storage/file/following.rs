@@ -11,7 +11,7 @@
 //! Format: docs/format.md, "Reading beside a writer".
 
 use super::core::Core;
-use super::opening::{has_writer, note_global, take_records};
+use super::opening::{may_have_writer, note_global, take_records};
 use super::walk::{Mark, Walked, walk};
 use crate::error::{Damage, Error, Result};
 use crate::format::{Fields, Frame, Malformed};
@@ -58,7 +58,7 @@ impl Core {
 
     /// Goes on as far as may be shown.
     fn try_follow(&self) -> Result<Sight> {
-        let living = has_writer(&*self.directory, &self.name);
+        let living = may_have_writer(&*self.directory, &self.name);
         let log = &self.generation.log;
         let length = log.file.len().map_err(|error| Error::io("measure", self.path(), error))?;
         let Walked { mark, proven, wrong, .. } =
@@ -67,7 +67,7 @@ impl Core {
             let what = wrong.map_or("the log ends there".into(), |wrong| wrong.0);
             return Ok(Sight::Damaged(Damage::new(self.path(), mark.at, proven, what)));
         }
-        if !living && has_writer(&*self.directory, &self.name) {
+        if !living && may_have_writer(&*self.directory, &self.name) {
             // Perhaps it wrote what was just read, and nothing of that is durable.
             return Ok(Sight::Stirred);
         }

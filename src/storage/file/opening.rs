@@ -25,6 +25,7 @@ use crate::storage::{DurableMark, TypeTable};
 use crate::tables::OidMap;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -53,8 +54,21 @@ pub(super) fn open(
 
 /// Whether somebody has the file `name` open for writing.
 pub(super) fn has_writer(directory: &dyn Directory, name: &str) -> bool {
-    let probe = directory.open(name, Access::Read);
-    probe.and_then(|probe| probe.try_lock()).is_ok_and(|free| !free)
+    probe(directory, name).is_ok_and(|free| !free)
+}
+
+/// Whether somebody may have it: so it is where nobody can find out.
+pub(super) fn may_have_writer(directory: &dyn Directory, name: &str) -> bool {
+    match probe(directory, name) {
+        Ok(free) => !free,
+        // Where there are no locks there is no writer.
+        Err(error) => error.kind() != ErrorKind::Unsupported,
+    }
+}
+
+/// Whether the lock on the file can be had.
+fn probe(directory: &dyn Directory, name: &str) -> std::io::Result<bool> {
+    directory.open(name, Access::Read)?.try_lock()
 }
 
 /// The file that is being opened.
@@ -164,7 +178,7 @@ impl Subject {
     /// Walks once as far as may be shown; whether it found no damage on the way, and no writer who
     /// was not there before.
     fn try_walk(&self, snapshot: bool) -> Result<(Replay, Walked, bool)> {
-        let living = has_writer(&*self.directory, &self.name);
+        let living = may_have_writer(&*self.directory, &self.name);
         let length = self.length()?;
         let mut replay = self.replay(snapshot)?;
         let mut shown = length;
@@ -175,7 +189,7 @@ impl Subject {
         let walked = replay.walk(shown)?;
         let mut settled = reached && walked.mark.at >= walked.proven.min(shown);
         // One that came meanwhile may have written what was read, and nothing of it is durable.
-        settled &= living || !has_writer(&*self.directory, &self.name);
+        settled &= living || !may_have_writer(&*self.directory, &self.name);
         Ok((replay, walked, settled))
     }
 
