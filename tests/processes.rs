@@ -3,3 +3,5 @@
 mod beneath;
 mod followers;
 mod forks;
+mod limits;
+mod users;

@@ -215,6 +215,11 @@ impl Core {
         }
     }
 
+    /// As [`check_running`](Core::check_running), for who is not in the ordered section.
+    pub(super) fn check_going(&self) -> Result<()> {
+        self.check_running(&self.ordered.lock())
+    }
+
     /// Takes the place at the log's end for a frame of `length` bytes, of which `own` are kept free
     /// for it; `None` where the section had to be left meanwhile.
     ///

@@ -231,8 +231,11 @@ impl FileStorage {
         }
         let failed = |error| Error::io("sync", core.path(), error);
         core.generation.log.file.sync().map_err(failed)?;
-        if core.tail() > 0 || core.generation.index.was_repaired() {
-            index_file::write(core)?;
+        let outdated = core.tail() > 0 || core.generation.index.was_repaired();
+        if outdated && let Err(error) = index_file::write(core) {
+            core.check_going()?;
+            // Nobody misses it but the next opening, which has to read more of the log.
+            tracing::warn!(%error, path = %core.path().display(), "no index snapshot");
         }
         Ok(())
     }
