@@ -12,7 +12,12 @@
 //! torture check DIR
 //! torture serve            reads one DIR a line, answers FOUND n, REFUSED why or ERROR why
 //! torture dump DIR
+//! torture loop DIR [--kills N] [--seed S]
 //! ```
+//!
+//! `loop` starts writers in new directories below DIR, kills each after a short while (SIGKILL, as
+//! `kill -9` sends it), and checks what it left: with one thread or four, lazy or not, some while
+//! they open the file. Now and then it reads a whole file, and begins another.
 //!
 //! `write` prints BEGIN n before and ACK n after commit n is durable. What commit n does is a
 //! function of n, so `check` knows what must be there: everything that was acknowledged, whole, of
@@ -23,6 +28,8 @@
 mod check;
 #[path = "torture/dump.rs"]
 mod dump;
+#[path = "torture/kill.rs"]
+mod kill;
 #[path = "torture/model.rs"]
 mod model;
 #[path = "torture/script.rs"]
@@ -96,6 +103,10 @@ fn main() -> ExitCode {
         }
         ["serve"] => serve(),
         ["dump", directory] => dump::dump(Path::new(directory)),
+        ["loop", directory, ref options @ ..] => match plan(options) {
+            Some(plan) => kill::kill(Path::new(directory), &plan),
+            None => return usage(),
+        },
         _ => return usage(),
     };
     match outcome {
@@ -107,7 +118,8 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!(
         "usage: torture write DIR [--commits N] [--threads T] [--lazy]\n       \
-         torture check DIR\n       torture serve\n       torture dump DIR"
+         torture check DIR\n       torture serve\n       torture dump DIR\n       \
+         torture loop DIR [--kills N] [--seed S]"
     );
     ExitCode::from(2)
 }
@@ -135,6 +147,19 @@ fn work(options: &[&str]) -> Option<write::Work> {
         }
     }
     Some(work)
+}
+
+fn plan(options: &[&str]) -> Option<kill::Plan> {
+    let mut plan = kill::Plan { kills: 100, seed: 1 };
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        match *option {
+            "--kills" => plan.kills = options.next()?.parse().ok()?,
+            "--seed" => plan.seed = options.next()?.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some(plan)
 }
 
 /// Checks one directory after the other, for as long as there are lines.

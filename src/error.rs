@@ -106,6 +106,14 @@ pub enum Error {
     #[error("the global transaction {0} was given up: somebody asked for it before it was decided")]
     Refused(Payload<GlobalId>),
 
+    /// The database was opened by this process, of which the one that calls is a fork: it can open
+    /// the file itself, once the other one has closed it.
+    #[error(
+        "the database was opened by process {0}, of which this one is a fork: a fork must open it \
+         itself"
+    )]
+    Forked(u32),
+
     /// The database was closed.
     #[error("the database is closed")]
     Closed,

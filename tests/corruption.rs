@@ -5,6 +5,7 @@ mod forged;
 mod inputs;
 mod kit;
 mod locks;
+mod sectors;
 
 use kit::{Files, INDEX, NAME, directory, files, open, without_index, written};
 use perennial::Error;

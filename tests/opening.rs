@@ -75,6 +75,109 @@ fn a_second_writer_gets_a_lock_error_until_the_first_one_closes() {
     assert!(matches!(write(&first, "late"), Err(Error::Closed)));
 }
 
+// R9: whatever the path, it is one file, and one lock.
+#[test]
+fn another_path_to_the_same_file_meets_its_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.db");
+    let first = Database::open(&path).unwrap();
+    write(&first, "mine").unwrap();
+    let hard = directory.path().join("hard.db");
+    std::fs::hard_link(&path, &hard).unwrap();
+    std::fs::create_dir(directory.path().join("inner")).unwrap();
+    let around = directory.path().join("inner").join("..").join("a.db");
+    let linked = directory.path().join("linked");
+    std::os::unix::fs::symlink(directory.path(), &linked).unwrap();
+
+    for other in [&path, &hard, &around, &linked.join("a.db")] {
+        for _ in 0..2 {
+            let refusal = Database::open(other).unwrap_err();
+            assert!(matches!(refusal, Error::Locked(_)), "{other:?}: {refusal}");
+        }
+        drop(Database::options().read_only().open(&path).unwrap());
+    }
+    assert!(matches!(Database::open(&path), Err(Error::Locked(_))), "somebody let it go");
+    write(&first, "still mine").unwrap();
+    drop(first);
+
+    assert_eq!(read(&Database::open(&hard).unwrap()).unwrap(), "still mine");
+}
+
+// R12
+#[test]
+fn a_name_that_is_no_text_is_refused_and_a_directory_of_such_a_name_is_not() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir().unwrap();
+    let strange = std::ffi::OsStr::from_bytes(b"strange \xFF");
+
+    let refusal = Database::open(directory.path().join(strange)).unwrap_err();
+    assert!(matches!(refusal, Error::NotADatabase(_)), "{refusal}");
+    assert_eq!(names(directory.path()), [""; 0]);
+
+    std::fs::create_dir(directory.path().join(strange)).unwrap();
+    let path = directory.path().join(strange).join("a.db");
+    write(&Database::open(&path).unwrap(), "kept").unwrap();
+    assert_eq!(read(&Database::open(&path).unwrap()).unwrap(), "kept");
+}
+
+// R4, R13: a backup made by copying the files while they are written.
+#[test]
+fn a_copy_made_while_somebody_writes_opens_at_a_commit_or_is_refused() {
+    let (home, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = home.path().join("a.db");
+    let db = Database::open(&path).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0.. {
+                let lazy = if number % 4 == 0 { Durability::Sync } else { Durability::Lazy };
+                db.transact(|conn| {
+                    conn.set_durability(lazy)?;
+                    for name in ["one", "other"] {
+                        let text = format!("{number}{}", "-".repeat(number % 90 * 50));
+                        let note = conn.root_or_init(name, |_| Ok(Note { text: String::new() }))?;
+                        conn.modify(note, |note| note.text.clone_from(&text))?;
+                    }
+                    Ok(())
+                })
+                .unwrap();
+                if done.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        for number in 0..40 {
+            let copy = copies.path().join(format!("{number}"));
+            std::fs::create_dir(&copy).unwrap();
+            std::fs::copy(&path, copy.join("a.db")).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(3));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    drop(db);
+    let opened = (0..40).filter(|number| opens_whole(&copies.path().join(number.to_string())));
+    assert!(opened.count() > 20);
+}
+
+/// Whether the copy in this directory opens; if so, it is at the end of a commit.
+fn opens_whole(copy: &Path) -> bool {
+    let db = match Database::open(copy.join("a.db")) {
+        Ok(db) => db,
+        Err(Error::Damaged(_)) => return false,
+        Err(error) => panic!("{error}"),
+    };
+    db.view(|view| {
+        let roots = view.roots()?;
+        let notes = roots.iter().map(|(name, _)| view.root::<Note>(name));
+        let notes = notes.map(|note| view.get(note?.expect("it is listed")));
+        let notes = notes.collect::<Result<Vec<_>>>()?;
+        assert!(notes.iter().all(|note| **note == *notes[0]) && notes.len() != 1);
+        Ok(())
+    })
+    .unwrap();
+    true
+}
+
 // R9
 #[test]
 fn a_reader_beside_a_writer_changes_nothing_in_the_directory() {

@@ -9,30 +9,45 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+/// What a database holds.
+#[derive(Default)]
+pub struct Found {
+    /// The highest commit, or where the last run began.
+    pub highest: u64,
+    pub commits: BTreeSet<u64>,
+}
+
 /// The highest commit found.
 pub fn check(directory: &Path) -> Result<u64, Failure> {
+    look(directory).map(|found| found.highest)
+}
+
+/// Everything found, if it is whole.
+pub fn look(directory: &Path) -> Result<Found, Failure> {
     let db = open_existing(directory)?;
     let found = examine(&db)?;
     db.close()?;
     Ok(found)
 }
 
-fn examine(db: &Database) -> Result<u64, Failure> {
+fn examine(db: &Database) -> Result<Found, Failure> {
     let pending = pending_jobs(db)?;
     db.try_view(|view| {
         let Some(root) = view.root::<World>("torture")? else {
             return match view.roots()?.is_empty() && pending.is_empty() {
-                true => Ok(0),
+                true => Ok(Found::default()),
                 false => wrong("there are roots or jobs, but no torture"),
             };
         };
         let world = view.get(root)?;
-        let mut found = world.runs.last().map_or(0, |run| run.start);
+        let highest = world.runs.last().map_or(0, |run| run.start);
+        let mut found = Found { highest, ..Found::default() };
         let mut jobs = BTreeSet::new();
         for (thread, &lane) in world.lanes.iter().enumerate() {
             let lane = view.get(lane)?;
             let commits = commits_of(&world, thread as u64, &lane)?;
-            found = commits.last().copied().unwrap_or(0).max(found);
+            found.highest = commits.last().copied().unwrap_or(0).max(found.highest);
+            found.commits.extend(&commits);
             let model = ModelLane::after(commits.into_iter());
             examine_lane(view, &lane, &model)
                 .map_err(|failure| failure.within(&format!("lane {thread}")))?;

@@ -142,6 +142,7 @@ macro_rules! place {
             // Named one by one, so that no new variant is forgotten here.
             Error::ReadOnly(_)
             | Error::Closed
+            | Error::Forked(_)
             | Error::NoTransaction(_)
             | Error::AlreadyInTransaction(_)
             | Error::TransactionOver(_)

@@ -15,12 +15,12 @@ compile_error!(
      that can be synced"
 );
 
-use super::{Access, AppendFile, Directory, FileIdentity, Map, Slots};
+use super::{Access, AppendFile, Directory, FileIdentity, Map, Process, Slots};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tempfile::TempPath;
 
 /// A `DiskDirectory` is a directory of the file system. It exists on Unix only.
@@ -81,7 +81,7 @@ impl Directory for DiskDirectory {
         let file = options.open(&path)?;
         // Looked at again: somebody may have put another thing under the name in between.
         refuse_special(&file.metadata()?)?;
-        Ok(Arc::new(DiskFile { file }))
+        Ok(Arc::new(DiskFile { file, locked_by: OnceLock::new() }))
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
@@ -119,6 +119,10 @@ impl Directory for DiskDirectory {
         File::open(&self.path)?.sync_all()
     }
 
+    fn identity(&self, name: &str) -> io::Result<FileIdentity> {
+        Ok(identity_of(&fs::metadata(self.entry(name)?)?))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         Path::new(&self.path).join(name)
     }
@@ -135,10 +139,16 @@ fn refuse_special(metadata: &fs::Metadata) -> io::Result<()> {
     }
 }
 
+fn identity_of(metadata: &fs::Metadata) -> FileIdentity {
+    FileIdentity { device: metadata.dev(), inode: metadata.ino() }
+}
+
 /// An open file of the system.
 #[derive(Debug)]
 struct DiskFile {
     file: File,
+    /// Who has locked it through this handle.
+    locked_by: OnceLock<Process>,
 }
 
 /// What is written where zeros are: one block for the whole process.
@@ -186,15 +196,17 @@ impl AppendFile for DiskFile {
 
     fn try_lock(&self) -> io::Result<bool> {
         match self.file.try_lock() {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.locked_by.get_or_init(Process::this);
+                Ok(true)
+            }
             Err(fs::TryLockError::WouldBlock) => Ok(false),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
 
     fn identity(&self) -> io::Result<FileIdentity> {
-        let metadata = self.file.metadata()?;
-        Ok(FileIdentity { device: metadata.dev(), inode: metadata.ino() })
+        Ok(identity_of(&self.file.metadata()?))
     }
 
     fn map(&self, offset: u64, length: usize) -> Option<Map> {
@@ -203,5 +215,15 @@ impl AppendFile for DiskFile {
 
     fn map_slots(&self, offset: u64, count: usize) -> Option<Slots> {
         Slots::of(&self.file, offset, count)
+    }
+}
+
+impl Drop for DiskFile {
+    /// The system lets a lock go when all copies of the handle are closed, and a fork has one: so
+    /// whoever locked the file says that it is done with it, and nobody else does.
+    fn drop(&mut self) {
+        if self.locked_by.get().is_some_and(|process| process.is_this()) {
+            let _ = self.file.unlock();
+        }
     }
 }

@@ -12,10 +12,12 @@
 mod disk;
 mod memory;
 mod mmap;
+mod process;
 
 pub use disk::DiskDirectory;
 pub use memory::MemoryDirectory;
 pub use mmap::{Map, Slots};
+pub(crate) use process::Process;
 
 use std::fmt::Debug;
 use std::io;
@@ -76,6 +78,14 @@ pub trait Directory: Send + Sync + Debug {
     /// # Errors
     /// What the system says; the changes may then be lost by a power loss.
     fn sync(&self) -> io::Result<()>;
+
+    /// Which file the name leads to now.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`], and what else the system says.
+    fn identity(&self, name: &str) -> io::Result<FileIdentity> {
+        self.open(name, Access::Read)?.identity()
+    }
 
     /// Where the file `name` is, for messages.
     fn path(&self, name: &str) -> PathBuf;
@@ -152,6 +162,8 @@ pub trait AppendFile: Send + Sync + Debug {
     /// Takes the file for one writer, for as long as the file is open; whether it could be had.
     ///
     /// Two handles exclude each other also within one process, under two names of one file too.
+    /// A fork of the process has no share in the lock: it does not keep it, and does not let it go.
+    /// Where the process is killed while a fork lives on, the system frees the lock with the fork.
     ///
     /// # Errors
     /// What the system says where it knows no locks.

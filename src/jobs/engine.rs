@@ -17,6 +17,7 @@ use super::policy::Signal;
 use super::record::Head;
 use super::recovery;
 use crate::error::{Error, Result};
+use crate::file::Process;
 use crate::id::Oid;
 use crate::object::codec::RoundTrips;
 use crate::object::{Attached, Database, WeakDatabase};
@@ -30,6 +31,8 @@ pub(super) struct Engine {
     /// Names this opening in claims.
     pub boot: u64,
     pub database: WeakDatabase,
+    /// Where its threads are.
+    process: Process,
     /// Which payloads to read back before they are stored.
     pub round_trips: RoundTrips,
     inner: Mutex<Inner>,
@@ -60,6 +63,12 @@ impl Attached for Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        if !self.0.process.is_this() {
+            // The threads are those of the process that this one is a fork of, and so may be who
+            // holds the lock.
+            std::mem::forget(self.0.clone());
+            return;
+        }
         // They hold the engine.
         let in_doubt = std::mem::take(&mut self.0.lock().in_doubt);
         drop(in_doubt);
@@ -73,6 +82,7 @@ pub(super) struct Ended {
     /// Jobs that this process has claimed and not started.
     pub claimed: Vec<Oid>,
     handlers: Vec<Arc<Handler>>,
+    process: Process,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -83,7 +93,7 @@ impl Ended {
         drop(self.handlers);
         let this = thread::current().id();
         for thread in self.threads.into_iter().filter(|other| other.thread().id() != this) {
-            if thread.join().is_err() {
+            if self.process.join(thread).is_some_and(|ended| ended.is_err()) {
                 tracing::error!("a worker of the job bucket panicked");
             }
         }
@@ -103,7 +113,9 @@ impl Engine {
             let inner = Mutex::new(Inner { ledger: read(database)?, ..Inner::default() });
             let (startable, progress) = (Condvar::new(), Condvar::new());
             let (database, round_trips) = (database.downgrade(), RoundTrips::default());
-            let engine = Engine { boot, database, round_trips, inner, startable, progress };
+            let process = Process::this();
+            let engine =
+                Engine { boot, database, process, round_trips, inner, startable, progress };
             Ok(Hold(Arc::new(engine)))
         })?;
         Ok(hold.0.clone())
@@ -180,7 +192,7 @@ impl Engine {
         let threads = std::mem::take(&mut inner.threads);
         drop(inner);
         self.wake();
-        Ended { claimed, handlers, threads }
+        Ended { claimed, handlers, process: self.process, threads }
     }
 }
 

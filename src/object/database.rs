@@ -103,6 +103,32 @@ impl Database {
         self.core.storage.last_tid()
     }
 
+    /// Shows what has been committed since, to a database that was opened for reading only while
+    /// another process writes it; the last transaction that is shown. Views and transactions that
+    /// are running go on as they began.
+    ///
+    /// Shown is what is durable: what was just committed may take about a tenth of a second. A
+    /// database that writes shows all at once, and this does nothing.
+    ///
+    /// ```
+    /// # use perennial::Database;
+    /// # let home = tempfile::tempdir().expect("a directory");
+    /// # let path = home.path().join("bank.db");
+    /// # let writer = Database::open(&path)?;
+    /// let reader = Database::options().read_only().open(&path)?;
+    /// # let last = reader.last_tid();
+    /// // … and later, when somebody else has committed:
+    /// assert!(reader.refresh()? >= last);
+    /// # Ok::<(), perennial::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file was moved, replaced or cut: then open it again;
+    /// [`Error::Damaged`], [`Error::Corrupt`], [`Error::Closed`]. What was shown stays shown.
+    pub fn refresh(&self) -> Result<Tid> {
+        self.core.storage.refresh()
+    }
+
     /// Returns when everything that was committed before the call is durable.
     ///
     /// # Errors

@@ -41,7 +41,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads only: nothing in the directory is changed, also while another process writes.
+    /// Reads only: nothing in the directory is changed, also while another process writes; what
+    /// that one commits is shown after a [`refresh`](Database::refresh).
     pub fn read_only(mut self) -> Options {
         self.file.mode = Mode::ReadOnly;
         self

@@ -58,7 +58,8 @@ impl Watch {
     /// The current transaction and its snapshot.
     ///
     /// # Errors
-    /// [`Error::NoTransaction`]; [`Error::Closed`] where the database was closed before it began.
+    /// [`Error::NoTransaction`]; [`Error::Closed`] where the database was closed before it began,
+    /// and [`Error::Forked`] where it began in a fork.
     #[inline]
     pub fn now(&self) -> Result<Ref<'_, Now>> {
         let Some(transaction) = self.epoch.active() else {
@@ -77,8 +78,11 @@ impl Watch {
         let open = self.listener.open.lock();
         let found = open.iter().rev().find(|(of, _)| *of == transaction);
         let (_, snapshot) = found.ok_or(Error::NoTransaction("read an object"))?;
-        let snapshot = snapshot.clone().ok_or(Error::Closed)?;
+        let snapshot = snapshot.clone();
         drop(open);
+        // Where there was none at the begin, the storage still knows why.
+        let refusal = || self.listener.core.storage.snapshot().err().unwrap_or(Error::Closed);
+        let snapshot = snapshot.ok_or_else(refusal)?;
         self.now.replace(Some(Now { transaction, snapshot }));
         let now = self.now.borrow();
         Ref::filter_map(now, Option::as_ref).map_err(|_| Error::NoTransaction("read an object"))

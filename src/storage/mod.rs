@@ -64,6 +64,15 @@ pub trait Storage: TwoPhase + Send + Sync + Debug {
     /// The last published transaction; [`Tid::ZERO`] where there is none.
     fn last_tid(&self) -> Tid;
 
+    /// Shows what others have committed since, where somebody else may write what is kept here;
+    /// the last transaction that is shown.
+    ///
+    /// # Errors
+    /// [`Error::Closed`](crate::Error::Closed), and those of reading; what was shown stays shown.
+    fn refresh(&self) -> Result<Tid> {
+        Ok(self.last_tid())
+    }
+
     /// All that is published now, for as long as the snapshot is held.
     ///
     /// # Errors

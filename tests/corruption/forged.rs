@@ -5,10 +5,11 @@ use crate::support::errors::logged;
 use perennial::format::{
     FileHeader, FrameBuilder, FrameHeader, FrameKind, RecordHead, Sums, put_bytes, put_varint,
 };
-use perennial::storage::Storage;
 use perennial::storage::file::Mode;
+use perennial::storage::{Batch, Storage};
 use perennial::{Error, Oid, Tid};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tracing::Level;
 
@@ -126,12 +127,18 @@ fn a_record_of_an_impossible_object_is_refused() {
     }
 }
 
-// R3: the last transaction is of tomorrow.
+// R3: the last transaction is of tomorrow, or of the last year that has four digits.
 #[test]
 fn tids_count_on_where_the_clock_is_behind() {
-    let forger = Forger::new();
     let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
-    let last = Tid::ZERO.next(tomorrow).unwrap();
+    let year_9999 = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    for last in [tomorrow, year_9999] {
+        count_on_from(Tid::ZERO.next(last).unwrap());
+    }
+}
+
+fn count_on_from(last: Tid) {
+    let forger = Forger::new();
     let header = FrameHeader { tid: last, ..forger.header() };
     let storage = open(directory(&forger.with(&header, &[])), Mode::Existing).unwrap();
     assert_eq!(storage.last_tid(), last);
@@ -147,4 +154,31 @@ fn tids_count_on_where_the_clock_is_behind() {
 
     assert_eq!(warnings.len(), 1, "it is said once: {warnings:?}");
     assert!(warnings[0].contains("the clock is behind"), "{warnings:?}");
+}
+
+// R3, R8: at the end of the numbers nothing wraps, and what is there is read.
+#[test]
+fn when_tids_or_oids_are_used_up_that_is_an_error() {
+    let forger = Forger::new();
+    let last = FrameHeader { tid: Tid::MAX, ..forger.header() };
+    let storage = open(directory(&forger.with(&last, &[])), Mode::Existing).unwrap();
+    assert_eq!(storage.last_tid(), Tid::MAX);
+    let mut batch = Batch::default();
+    batch.remove(storage.new_oid().unwrap(), Tid::ZERO, false);
+    let refused = storage.commit(&Arc::new(batch));
+    assert!(matches!(refused, Err(Error::Exhausted(_))), "{refused:?}");
+    storage.close().unwrap();
+
+    let all = FrameHeader { next_oid: Oid::new(Oid::MAX.number()), ..forger.header() };
+    let storage = open(directory(&forger.with(&all, &[])), Mode::Existing).unwrap();
+    assert_eq!(storage.new_oid().unwrap(), Oid::MAX);
+    for _ in 0..3 {
+        let refused = storage.new_oid();
+        assert!(matches!(refused, Err(Error::Exhausted(_))), "{refused:?}");
+    }
+    let mut batch = Batch::default();
+    batch.remove(Oid::new(u64::MAX), Tid::ZERO, false);
+    let refused = storage.commit(&Arc::new(batch));
+    assert!(matches!(refused, Err(Error::Exhausted(_))), "{refused:?}");
+    storage.close().unwrap();
 }

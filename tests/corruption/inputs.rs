@@ -1,10 +1,13 @@
 //! What somebody may hand us for a database and is none: refused, and left as it was.
 
-use super::kit::{NAME, open, written};
-use perennial::Error;
+use super::kit::{INDEX, NAME, directory, open, put, without_index, written};
+use crate::support::rng::Rng;
 use perennial::file::DiskDirectory;
-use perennial::format::{FileHeader, HEADER_COPY, plain_sum};
+use perennial::format::{FIRST_FRAME, FileHeader, HEADER_COPY, plain_sum};
+use perennial::storage::Storage;
 use perennial::storage::file::Mode;
+use perennial::{Error, Tid};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -16,12 +19,12 @@ fn refusal(folder: &Path, mode: Mode) -> Error {
     open(Arc::new(DiskDirectory::new(folder)), mode).expect_err("it is no database")
 }
 
-/// A good header in a format of the future.
-fn future_version() -> Vec<u8> {
+/// A good file whose header has this byte at this place.
+fn with_header_byte(at: usize, byte: u8) -> Vec<u8> {
     let mut file = written().closed[NAME].clone();
     for start in [0, HEADER_COPY as usize] {
         let copy = &mut file[start..start + FileHeader::LEN];
-        copy[8] = 99;
+        copy[at] = byte;
         let (covered, sum) = copy.split_at_mut(FileHeader::LEN - 8);
         sum.copy_from_slice(&plain_sum(covered).to_le_bytes());
     }
@@ -33,6 +36,9 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
     let text = b"Dear diary, ".repeat(1000);
     let zip = [b"PK\x03\x04".to_vec(), vec![7; 9000]].concat();
     let sqlite = [b"SQLite format 3\0".to_vec(), vec![1; 9000]].concat();
+    let zodb = [b"FS30".to_vec(), vec![3; 9000]].concat();
+    let mut rng = Rng::new(1);
+    let noise = (0..9000).map(|_| rng.number() as u8).collect();
     let good = written().closed[NAME].clone();
     let contents = [
         (vec![], "it is empty"),
@@ -44,7 +50,11 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
         (sqlite, "does not begin as"),
         (vec![0; 10_000], "does not begin as"),
         (vec![0xff; 10_000], "does not begin as"),
-        (future_version(), "version 99, this program knows version 1"),
+        (zodb, "does not begin as"),
+        (noise, "does not begin as"),
+        (with_header_byte(8, 99), "version 99, this program knows version 1"),
+        (with_header_byte(12, 7), "codec"),
+        (with_header_byte(17, 1), "feature"),
     ];
     for (content, reason) in contents {
         let folder = tempfile::tempdir().unwrap();
@@ -58,6 +68,74 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
         assert!(fs::read(&path).unwrap() == content, "the file was changed: {reason}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "something was added");
     }
+}
+
+// A feature that may be ignored is; the header, which tells of it, is left alone.
+#[test]
+fn features_that_need_not_be_known_are_passed_over() {
+    let mut files = without_index(&written().open);
+    for (at, what) in [(10, "a minor version"), (20, "a compatible feature"), (90, "an addition")] {
+        let mut header = with_header_byte(at, 5);
+        header.truncate(FIRST_FRAME as usize);
+        files.insert(NAME.into(), header.clone());
+        let directory = directory(&files);
+
+        let storage =
+            open(directory.clone(), Mode::Existing).unwrap_or_else(|it| panic!("{what}: {it}"));
+        put(
+            &storage,
+            &BTreeMap::from([(storage.new_oid().unwrap(), vec![1])]),
+            &mut BTreeMap::new(),
+        );
+        storage.close().unwrap();
+
+        let storage = open(directory.clone(), Mode::ReadOnly).unwrap();
+        assert_ne!(storage.last_tid(), Tid::ZERO, "{what}");
+        assert_eq!(super::kit::files(&*directory)[NAME][..FIRST_FRAME as usize], header, "{what}");
+    }
+}
+
+// Strange files may have any name but those that begin as the database's own temporary ones do.
+#[test]
+fn files_of_strangers_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let names =
+        ["bank", "bank.db.", "bank.db-tmp", "bank.db.tmp", "bank.db.bak", "xbank.db.tmp-1", "core"];
+    for name in names {
+        fs::write(folder.path().join(name), name).unwrap();
+    }
+    fs::create_dir(folder.path().join("bank.db.d")).unwrap();
+    let directory = || Arc::new(DiskDirectory::new(folder.path()));
+
+    for mode in [Mode::CreateNew, Mode::Existing, Mode::Existing] {
+        let storage = open(directory(), mode).unwrap();
+        put(
+            &storage,
+            &BTreeMap::from([(storage.new_oid().unwrap(), vec![1])]),
+            &mut BTreeMap::new(),
+        );
+        storage.close().unwrap();
+    }
+
+    for name in names {
+        assert_eq!(fs::read_to_string(folder.path().join(name)).unwrap(), name);
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), names.len() + 1 + 2);
+}
+
+// The snapshot's name may be taken by something that is none.
+#[test]
+fn a_strange_thing_where_the_index_would_be_changes_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = written();
+    fs::write(folder.path().join(NAME), &written.closed[NAME]).unwrap();
+    fs::create_dir(folder.path().join(INDEX)).unwrap();
+
+    let storage = open(Arc::new(DiskDirectory::new(folder.path())), Mode::Existing).unwrap();
+    written.check(&storage, 5);
+    put(&storage, &BTreeMap::from([(storage.new_oid().unwrap(), vec![1])]), &mut BTreeMap::new());
+    storage.close().expect("only the snapshot is missing");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
 #[test]

@@ -62,16 +62,24 @@ pub struct Written {
 
 /// Three objects, each changed by some of five transactions.
 pub fn written() -> Written {
+    written_of(5, 0)
+}
+
+/// Three objects, each changed by some of `count` transactions, with so many bytes more in each.
+pub fn written_of(count: usize, more: usize) -> Written {
     let directory = Arc::new(MemoryDirectory::new());
     let storage = open(directory.clone(), Mode::CreateNew).unwrap();
     let oids: Vec<Oid> = (0..3).map(|_| storage.new_oid().unwrap()).collect();
     let mut bases = BTreeMap::new();
     let mut stored = Vec::new();
-    for number in 0..5 {
+    for number in 0..count {
         let start = storage.facts().log_end;
         let data: BTreeMap<Oid, Vec<u8>> = (0..2)
             .map(|which| oids[(number + which) % 3])
-            .map(|oid| (oid, format!("object {oid} of transaction {number}").into_bytes()))
+            .map(|oid| {
+                let more = "+".repeat(more);
+                (oid, format!("object {oid} of transaction {number}{more}").into_bytes())
+            })
             .collect();
         let tid = put(&storage, &data, &mut bases);
         stored.push(Stored { tid, data, start, end: storage.facts().log_end });

@@ -1,13 +1,15 @@
 //! One writer at a time, and readers beside it.
 
 use super::kit::{NAME, files, open, put, written};
-use perennial::file::{Access, Directory, DiskDirectory, MemoryDirectory};
-use perennial::storage::Storage;
+use perennial::file::{Access, AppendFile, Directory, DiskDirectory, MemoryDirectory};
 use perennial::storage::file::Mode;
+use perennial::storage::{Batch, Durability, FileStorage, Storage};
 use perennial::{Error, Tid};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where the other process is told what to open.
 const OTHER: &str = "PERENNIAL_OTHER_PROCESS";
@@ -117,4 +119,69 @@ fn what_only_reads_writes_nothing_when_asked_to() {
     reader.sync().unwrap();
     reader.close().unwrap();
     assert!(files(&*directory) == before);
+}
+
+/// A directory that can be told to open nothing more, as where a process has no descriptors left.
+#[derive(Debug, Default)]
+struct Exhaustible {
+    directory: MemoryDirectory,
+    exhausted: AtomicBool,
+}
+
+impl Directory for Exhaustible {
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn AppendFile>> {
+        match self.exhausted.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("too many open files")),
+            false => self.directory.open(name, access),
+        }
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        self.directory.rename_new(from, to)
+    }
+
+    fn replace(&self, from: &str, to: &str) -> io::Result<()> {
+        self.directory.replace(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.directory.remove(name)
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.directory.names()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.directory.sync()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path(name)
+    }
+}
+
+// R9: it once took who could not be found for absent, and showed what was not durable.
+#[test]
+fn a_reader_that_cannot_look_for_a_writer_shows_what_is_proven() {
+    let directory = Arc::new(Exhaustible::default());
+    let writer = open(directory.clone(), Mode::CreateNew).unwrap();
+    let reader = open(directory.clone(), Mode::ReadOnly).unwrap();
+    let mut lazy = removal(&writer);
+    lazy.durability = Durability::Lazy;
+    writer.commit(&Arc::new(lazy)).unwrap();
+
+    directory.exhausted.store(true, Ordering::Relaxed);
+    assert_eq!(reader.refresh().unwrap(), Tid::ZERO, "it is not durable");
+
+    directory.exhausted.store(false, Ordering::Relaxed);
+    writer.close().unwrap();
+    assert_eq!(reader.refresh().unwrap(), writer.last_tid());
+}
+
+/// What can be committed anywhere.
+fn removal(storage: &FileStorage) -> Batch {
+    let mut batch = Batch::default();
+    batch.remove(storage.new_oid().unwrap(), Tid::ZERO, false);
+    batch
 }

@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub mod child;
 pub mod databases;
 pub mod errors;
 #[cfg(feature = "cli")]

@@ -16,7 +16,7 @@ use super::housekeeping::{Look, Rest};
 use super::pending::Pending;
 use super::promises::Promises;
 use crate::error::{Error, Result};
-use crate::file::{AppendFile, Directory};
+use crate::file::{AppendFile, Directory, FileIdentity, Process};
 use crate::format::{FileHeader, FrameBuilder, TypeId};
 use crate::id::{DatabaseId, GlobalId, Oid, Tid};
 use crate::storage::{Batch, DurableMark, TypeTable};
@@ -29,8 +29,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What all parts of an open file storage share.
 #[derive(Debug)]
 pub(super) struct Core {
+    /// Who opened it, and alone may use it.
+    pub(super) process: Process,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) name: String,
+    /// Which file that name led to.
+    pub(super) identity: FileIdentity,
     pub(super) options: FileOptions,
     pub(super) header: FileHeader,
     pub(super) generation: Arc<Generation>,
@@ -164,6 +168,15 @@ impl Core {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Refuses what a fork asks, before any lock is taken: one that another thread of its parent
+    /// held stays locked in the fork for ever.
+    pub(super) fn check_process(&self) -> Result<()> {
+        match self.process.is_this() {
+            true => Ok(()),
+            false => Err(Error::Forked(self.process.number())),
+        }
+    }
+
     /// Takes nothing more, and returns when what has a place is published or failed.
     pub(super) fn stop_commits(&self) {
         self.closed.store(true, Ordering::Release);
@@ -190,6 +203,11 @@ impl Core {
             State::Open | State::Closed => Ok(()),
             State::Halted(_, cause) => Err(Error::Halted((**cause).into())),
         }
+    }
+
+    /// As [`check_running`](Core::check_running), for who is not in the ordered section.
+    pub(super) fn check_going(&self) -> Result<()> {
+        self.check_running(&self.ordered.lock())
     }
 
     /// Takes the place at the log's end for a frame of `length` bytes, of which `own` are kept free

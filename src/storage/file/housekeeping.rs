@@ -143,6 +143,7 @@ impl Core {
     fn zero_ahead(&self, grown: u64) -> Result<()> {
         let Some((start, length)) = self.take_zeroing(grown) else { return Ok(()) };
         let zeroing = Zeroing(self);
+        self.check_length()?;
         let outcome = self.generation.log.file.zero(start, length);
         if outcome.is_ok() {
             self.ordered.lock().zeroed = start + length;
@@ -162,6 +163,7 @@ impl Core {
         let (start, upto) = (ordered.zeroed, upto + ZERO_STEP.0);
         MutexGuard::unlocked(ordered, || {
             let zeroing = Zeroing(self);
+            self.check_length()?;
             let failed = |error| Error::io("keep room for promises in", self.path(), error);
             self.generation.log.file.zero(start, upto - start).map_err(failed)?;
             self.ordered.lock().zeroed = upto;

@@ -58,10 +58,11 @@ pub(super) struct Told {
 
 /// Writes a snapshot of what is published; `core.look` must be held.
 pub(super) fn write(core: &Core) -> Result<()> {
+    core.check_going()?;
     let temporary = format!("{}.tmp-index", core.name);
     let _ = core.directory.remove(&temporary);
     let written = write_through(core, &temporary);
-    if written.is_err() {
+    if written.is_err() && core.check_going().is_ok() {
         // A disk that is full stays so for as long as half a snapshot lies on it.
         let _ = core.directory.remove(&temporary);
     }
@@ -98,6 +99,9 @@ fn write_through(core: &Core, temporary: &str) -> Result<()> {
     file.append(tables_start, &tables).map_err(failed)?;
     file.append(0, &header.encode()).map_err(failed)?;
     file.sync().map_err(failed)?;
+    // Beside another file it would speak of that one.
+    core.check_name()?;
+    core.check_going()?;
     core.directory.replace(temporary, &name).map_err(failed)?;
     core.directory.sync().map_err(failed)?;
     core.snapshot_upto.store(scan_from, Ordering::Release);

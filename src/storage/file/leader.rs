@@ -7,6 +7,8 @@
 //! # Invariants
 //! - Publication is in the order of the log; a synchronous commit is published after the sync
 //!   that covers it, and so is everything behind it.
+//! - Before anything is written the file is looked at: what another program cut off must not be
+//!   hidden by what follows. Nothing is durable in a file that its name does not lead to.
 //! - After a failed write or sync nothing is written, synced or published any more: the system
 //!   reports a lost page once, and a second sync would prove nothing.
 
@@ -32,11 +34,18 @@ impl Core {
         sync: bool,
     ) -> MutexGuard<'a, Ordered> {
         let mut batch = std::mem::take(&mut ordered.queue);
-        let last = batch.iter().map(|placed| placed.tid).max().unwrap_or(ordered.last_tid);
+        let mut last = batch.iter().map(|placed| placed.tid).max().unwrap_or(ordered.last_tid);
         ordered.leading = true;
         drop(ordered);
         let guard = HaltOnPanic { core: self, last };
-        let outcome = self.write_and_publish(&mut batch, sync);
+        let outcome = match self.check_length() {
+            Ok(()) => self.write_and_publish(&mut batch, sync),
+            Err(cut) => {
+                // Nothing was written: what became of this batch is known.
+                last = self.generation.last_tid();
+                Err(cut.to_string().into())
+            }
+        };
         if let Err(cause) = &outcome {
             // Before the lock is taken: who listens to events is foreign code.
             tracing::error!(path = %self.path().display(), %cause, "the database halts");
@@ -64,6 +73,7 @@ impl Core {
                 .file
                 .sync()
                 .map_err(|error| Error::io("sync", self.path(), error).to_string())?;
+            self.check_name().map_err(|taken_away| taken_away.to_string())?;
             self.durable.store(end, Ordering::Release);
         }
         state.chain = chain;

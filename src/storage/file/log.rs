@@ -13,13 +13,14 @@ use crate::format::{Fields, FrameHeader, Malformed, Reader, Record, Sums};
 use crate::id::Oid;
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// How a database file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Reads {
-    /// Through memory maps: fastest. A disk that fails under a map, or another program that cuts
-    /// the file, ends the process with a signal.
+    /// Through memory maps: fastest. A disk that fails under a map ends the process with a signal,
+    /// and so does a read of what another program has cut off, until the next commit notices that.
     #[default]
     Map,
     /// By position, with one system call or two for each object that is not cached: every
@@ -40,12 +41,15 @@ pub(super) struct Log {
     pub(super) path: PathBuf,
     pub(super) sums: Sums,
     reads: Reads,
+    /// Somebody cut the file: no map is looked at any more.
+    cut: AtomicBool,
     maps: [OnceLock<Option<Map>>; 40],
 }
 
 impl Log {
     pub(super) fn new(file: Arc<dyn AppendFile>, path: PathBuf, sums: Sums, reads: Reads) -> Log {
-        Log { file, path, sums, reads, maps: [const { OnceLock::new() }; 40] }
+        let (cut, maps) = (AtomicBool::new(false), [const { OnceLock::new() }; 40]);
+        Log { file, path, sums, reads, cut, maps }
     }
 
     /// The record at `offset`, which must be one of `oid`.
@@ -149,9 +153,15 @@ impl Log {
         })
     }
 
+    /// From now on reads go by position: behind the end of a file that was cut, what was mapped
+    /// would end the process.
+    pub(super) fn leave_maps(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
     /// All that one map has from `offset` to the bound.
     fn mapped_from(&self, offset: u64, bound: u64) -> Option<&[u8]> {
-        if self.reads == Reads::Pread || offset >= bound {
+        if self.reads == Reads::Pread || offset >= bound || self.cut.load(Ordering::Relaxed) {
             return None;
         }
         let (number, start, length) = map_of(offset);

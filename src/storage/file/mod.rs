@@ -1,7 +1,8 @@
 //! The storage that lasts: one append-only log of checksummed frames, and an index of it.
 //!
 //! `core` is what its parts share; `create` and `opening` bring it to life, with `walk` for the
-//! verdict on the log's end and `tail` for mending it; `commit` and `leader` write; `prepare`,
+//! verdict on the log's end and `tail` for mending it; `commit` and `leader` write, while `beneath`
+//! looks whether the file is still there; `following` shows what others write; `prepare`,
 //! `promises` and `decisions` do what it takes to commit together with others; `generation`,
 //! `log` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody should
 //! wait for; `verify` looks at a whole file from outside. Nothing here decodes an object, and no
@@ -13,10 +14,12 @@
 //!
 //! Format: docs/format.md.
 
+mod beneath;
 mod commit;
 mod core;
 mod create;
 mod decisions;
+mod following;
 mod generation;
 mod history;
 mod housekeeping;
@@ -183,7 +186,7 @@ impl FileStorage {
     /// # Errors
     /// [`Error::Halted`], [`Error::Io`]; nothing is lost.
     pub fn tend(&self) -> Result<bool> {
-        self.check_writable("tend the file")?;
+        self.check_may_write("tend the file")?;
         self.core.tend()
     }
 
@@ -192,7 +195,7 @@ impl FileStorage {
     /// # Errors
     /// [`Error::Halted`], [`Error::Closed`], [`Error::Io`]; the snapshot is then the one of before.
     pub fn write_index(&self) -> Result<()> {
-        self.check_writable("write the index")?;
+        self.check_may_write("write the index")?;
         let _look = self.core.look.lock();
         self.core.check_open(&self.core.ordered.lock())?;
         index_file::write(&self.core)
@@ -200,16 +203,25 @@ impl FileStorage {
 
     /// What is published, while the storage is not closed.
     fn generation(&self) -> Result<&Arc<Generation>> {
+        self.core.check_process()?;
         match self.core.is_closed() {
             true => Err(Error::Closed),
             false => Ok(&self.core.generation),
         }
     }
 
+    /// Refuses what a reader cannot do, and what a fork must not.
+    fn check_may_write(&self, action: &'static str) -> Result<()> {
+        self.check_writable(action)?;
+        self.core.check_process()
+    }
+
     /// Seal, sync, trim, snapshot: so that the next opening has nothing to replay.
     fn close_cleanly(&self) -> Result<()> {
         let core = &*self.core;
         core.sync()?;
+        core.check_name()?;
+        core.check_length()?;
         core.seal()?;
         let end = core.generation.published_end();
         core.sync_upto(end)?;
@@ -220,8 +232,11 @@ impl FileStorage {
         }
         let failed = |error| Error::io("sync", core.path(), error);
         core.generation.log.file.sync().map_err(failed)?;
-        if core.tail() > 0 || core.generation.index.was_repaired() {
-            index_file::write(core)?;
+        let outdated = core.tail() > 0 || core.generation.index.was_repaired();
+        if outdated && let Err(error) = index_file::write(core) {
+            core.check_going()?;
+            // Nobody misses it but the next opening, which has to read more of the log.
+            tracing::warn!(%error, path = %core.path().display(), "no index snapshot");
         }
         Ok(())
     }
@@ -262,10 +277,21 @@ impl Storage for FileStorage {
         }
     }
 
+    fn refresh(&self) -> Result<Tid> {
+        self.generation()?;
+        match self.core.options.mode {
+            Mode::ReadOnly => self.core.follow(),
+            _ => Ok(self.last_tid()),
+        }
+    }
+
     fn new_oid(&self) -> Result<Oid> {
         self.check_writable("add an object")?;
-        self.generation()?;
-        self.core.new_oid()
+        // Not asking for the process, which would cost more than the oid: to commit, one must.
+        match self.core.is_closed() {
+            true => Err(Error::Closed),
+            false => self.core.new_oid(),
+        }
     }
 
     fn intern(&self, definition: &TypeDef) -> Result<TypeId> {
@@ -277,11 +303,12 @@ impl Storage for FileStorage {
     }
 
     fn commit(&self, batch: &Arc<Batch>) -> Result<Verdict> {
-        self.check_writable("commit")?;
+        self.check_may_write("commit")?;
         self.core.commit(batch)
     }
 
     fn wait_published(&self, tid: Tid, bound: Duration) -> Result<bool> {
+        self.core.check_process()?;
         self.core.wait(bound, |_| self.core.generation.last_tid() >= tid)
     }
 
@@ -308,6 +335,7 @@ impl Storage for FileStorage {
     }
 
     fn close(&self) -> Result<()> {
+        self.core.check_process()?;
         self.core.rest.stop();
         if let Some(housekeeper) = self.housekeeper.lock().take() {
             // Where it panicked as the leader, the storage halted, which is reported below; a
@@ -332,7 +360,7 @@ impl Storage for FileStorage {
 
 impl TwoPhase for FileStorage {
     fn prepare(&self, batch: &Arc<Batch>, intent: &Intent) -> Result<Verdict<Box<dyn Promise>>> {
-        self.check_writable("prepare a commit")?;
+        self.check_may_write("prepare a commit")?;
         self.core.prepare(batch, intent)
     }
 
@@ -342,11 +370,12 @@ impl TwoPhase for FileStorage {
     }
 
     fn settle(&self, gtid: GlobalId, committed: bool) -> Result<()> {
-        self.check_writable("settle a promise")?;
+        self.check_may_write("settle a promise")?;
         self.core.settle(gtid, committed)
     }
 
     fn wait_settled(&self, gtid: GlobalId, bound: Duration) -> Result<bool> {
+        self.core.check_process()?;
         self.core.wait(bound, |ordered| !ordered.promises.is_held(gtid))?;
         Ok(!self.core.ordered.lock().promises.holds(gtid))
     }
@@ -366,7 +395,7 @@ impl TwoPhase for FileStorage {
     }
 
     fn end_decision(&self, gtid: GlobalId) -> Result<()> {
-        self.check_writable("end a decision")?;
+        self.check_may_write("end a decision")?;
         self.core.end_decision(gtid)
     }
 
@@ -377,6 +406,11 @@ impl TwoPhase for FileStorage {
 
 impl Drop for FileStorage {
     fn drop(&mut self) {
+        if self.core.check_process().is_err() {
+            // The parent goes on with the file; what is ours is a copy of its memory.
+            self.housekeeper.get_mut().take().map(|thread| self.core.process.join(thread));
+            return;
+        }
         if let Err(error) = self.close() {
             tracing::warn!(%error, path = %self.path().display(), "closing failed");
         }

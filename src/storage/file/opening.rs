@@ -17,7 +17,7 @@ use super::promises::Promises;
 use super::walk::{Mark, Walked, walk};
 use super::{FileOptions, Mode, index_file, tail};
 use crate::error::{Damage, Error, InDoubt, Result};
-use crate::file::{Access, AppendFile, Directory};
+use crate::file::{Access, AppendFile, Directory, FileIdentity, Process};
 use crate::format::{
     FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Malformed, Sums, TypeId,
 };
@@ -25,6 +25,7 @@ use crate::id::{GlobalId, Oid};
 use crate::storage::{DurableMark, TypeTable};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -39,7 +40,9 @@ pub(super) fn open(
     let Held { file, lock } = hold(&*directory, name, &options)?;
     let path = directory.path(name);
     let (header, broken) = read_header(&path, &*file)?;
-    let subject = Subject { directory, name: name.to_owned(), options, path, file, header };
+    let identity = file.identity().map_err(|error| Error::io("open", &path, error))?;
+    let name = name.to_owned();
+    let subject = Subject { directory, name, identity, options, path, file, header };
     if subject.options.mode == Mode::ReadOnly {
         return subject.open_read_only(broken);
     }
@@ -51,14 +54,28 @@ pub(super) fn open(
 
 /// Whether somebody has the file `name` open for writing.
 pub(super) fn has_writer(directory: &dyn Directory, name: &str) -> bool {
-    let probe = directory.open(name, Access::Read);
-    probe.and_then(|probe| probe.try_lock()).is_ok_and(|free| !free)
+    probe(directory, name).is_ok_and(|free| !free)
+}
+
+/// Whether somebody may have it: so it is where nobody can find out.
+pub(super) fn may_have_writer(directory: &dyn Directory, name: &str) -> bool {
+    match probe(directory, name) {
+        Ok(free) => !free,
+        // Where there are no locks there is no writer.
+        Err(error) => error.kind() != ErrorKind::Unsupported,
+    }
+}
+
+/// Whether the lock on the file can be had.
+fn probe(directory: &dyn Directory, name: &str) -> std::io::Result<bool> {
+    directory.open(name, Access::Read)?.try_lock()
 }
 
 /// The file that is being opened.
 struct Subject {
     directory: Arc<dyn Directory>,
     name: String,
+    identity: FileIdentity,
     options: FileOptions,
     path: PathBuf,
     file: Arc<dyn AppendFile>,
@@ -158,9 +175,10 @@ impl Subject {
         }
     }
 
-    /// Walks once as far as may be shown; whether it found no damage on the way.
+    /// Walks once as far as may be shown; whether it found no damage on the way, and no writer who
+    /// was not there before.
     fn try_walk(&self, snapshot: bool) -> Result<(Replay, Walked, bool)> {
-        let living = has_writer(&*self.directory, &self.name);
+        let living = may_have_writer(&*self.directory, &self.name);
         let length = self.length()?;
         let mut replay = self.replay(snapshot)?;
         let mut shown = length;
@@ -169,7 +187,9 @@ impl Subject {
         }
         let reached = replay.mark.at <= shown;
         let walked = replay.walk(shown)?;
-        let settled = reached && walked.mark.at >= walked.proven.min(shown);
+        let mut settled = reached && walked.mark.at >= walked.proven.min(shown);
+        // One that came meanwhile may have written what was read, and nothing of it is durable.
+        settled &= living || !may_have_writer(&*self.directory, &self.name);
         Ok((replay, walked, settled))
     }
 
@@ -243,8 +263,10 @@ impl Subject {
         let durable_mark = DurableMark::default();
         durable_mark.raise(mark.tid);
         Arc::new(Core {
+            process: Process::this(),
             directory: self.directory,
             name: self.name,
+            identity: self.identity,
             options: self.options,
             header: self.header,
             generation: Arc::new(replay.generation),
@@ -294,7 +316,7 @@ impl Replay {
 }
 
 /// Publishes the records of a frame.
-fn take_records(
+pub(super) fn take_records(
     generation: &Generation,
     frame: &Frame<'_>,
     pinned: &mut HashSet<Oid>,
@@ -318,7 +340,7 @@ fn take_records(
 }
 
 /// Keeps the books on the global transaction that a frame is about.
-fn note_global(
+pub(super) fn note_global(
     frame: &Frame<'_>,
     gtid: Option<GlobalId>,
     decided: bool,

@@ -272,11 +272,13 @@ fn add(batch: &mut Batch, generation: &Generation, record: &Record<'_>) -> Resul
 
 impl Promise for FilePromise {
     fn finish(mut self: Box<Self>) -> Result<Receipt> {
+        self.core.check_process()?;
         let letter = self.letter.take().ok_or(Error::Closed)?;
         self.core.keep(&letter, false).inspect_err(|_| self.core.park(letter))
     }
 
     fn abort(mut self: Box<Self>) -> Result<()> {
+        self.core.check_process()?;
         let letter = self.letter.take().ok_or(Error::Closed)?;
         self.core.take_back(&letter).inspect_err(|_| self.core.park(letter))
     }
@@ -289,6 +291,9 @@ impl Promise for FilePromise {
 impl Drop for FilePromise {
     fn drop(&mut self) {
         let Some(letter) = self.letter.take() else { return };
+        if self.core.check_process().is_err() {
+            return;
+        }
         if !self.core.let_go(&letter) {
             self.core.park(letter);
         }

@@ -1,0 +1,108 @@
+//! Following a writer: a reader takes in what was committed since it looked last.
+//!
+//! It goes on where its opening stopped, by the same rules: beside a living writer only what is
+//! proven durable is shown, without one all that is whole. Readers go on meanwhile, as beside a
+//! leader that publishes.
+//!
+//! # Invariants
+//! - What was shown stays: marks only grow.
+//! - A frame of a living writer that no sync has covered is never shown.
+//!
+//! Format: docs/format.md, "Reading beside a writer".
+
+use super::core::Core;
+use super::opening::{may_have_writer, note_global, take_records};
+use super::walk::{Mark, Walked, walk};
+use crate::error::{Damage, Error, Result};
+use crate::format::{Fields, Frame, Malformed};
+use crate::id::{Oid, Tid};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often is looked before a verdict.
+const TRIES: usize = 5;
+
+/// What a look at the rest of the log found.
+enum Sight {
+    /// All that may be shown is.
+    Clear,
+    /// A writer came while it was read.
+    Stirred,
+    /// What is bad was durable.
+    Damaged(Damage),
+}
+
+impl Core {
+    /// Shows what was committed since; the last transaction that is shown now.
+    pub(super) fn follow(&self) -> Result<Tid> {
+        let _look = self.look.lock();
+        let mut tried = 0;
+        loop {
+            self.check_open(&self.ordered.lock())?;
+            self.check_name()?;
+            self.check_length()?;
+            tried += 1;
+            let last = tried == TRIES;
+            match self.try_follow() {
+                Ok(Sight::Clear) => break,
+                // Writers come and go: what is proven can be shown the next time.
+                Ok(Sight::Stirred) if last => break,
+                Ok(Sight::Damaged(damage)) if last => return Err(damage.into()),
+                Err(error) if last => return Err(error),
+                // A writer may have been in the middle of a write, or have cut zeros off the end.
+                _ => std::thread::sleep(Duration::from_millis(2)),
+            }
+        }
+        Ok(self.generation.last_tid())
+    }
+
+    /// Goes on as far as may be shown.
+    fn try_follow(&self) -> Result<Sight> {
+        let living = may_have_writer(&*self.directory, &self.name);
+        let log = &self.generation.log;
+        let length = log.file.len().map_err(|error| Error::io("measure", self.path(), error))?;
+        let Walked { mark, proven, wrong, .. } =
+            walk(log, length, self.mark(), self.durable(), |_| Ok(()))?;
+        if mark.at < proven.min(length) {
+            let what = wrong.map_or("the log ends there".into(), |wrong| wrong.0);
+            return Ok(Sight::Damaged(Damage::new(self.path(), mark.at, proven, what)));
+        }
+        if !living && may_have_writer(&*self.directory, &self.name) {
+            // Perhaps it wrote what was just read, and nothing of that is durable.
+            return Ok(Sight::Stirred);
+        }
+        let shown = if living { proven.min(mark.at) } else { mark.at };
+        walk(log, shown, self.mark(), proven, |frame| self.take_in(frame))?;
+        self.durable.fetch_max(proven.min(shown), Ordering::AcqRel);
+        self.durable_mark.raise(self.generation.last_tid());
+        Ok(Sight::Clear)
+    }
+
+    /// Where the next frame stands that is not shown yet.
+    fn mark(&self) -> Mark {
+        Mark {
+            at: self.generation.published_end(),
+            chain: self.leader.lock().chain,
+            tid: self.generation.last_tid(),
+            next_oid: Oid::new(self.next_oid.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Publishes a frame that somebody else has written.
+    fn take_in(&self, frame: &Frame<'_>) -> Result<()> {
+        let wrong = |wrong| self.generation.log.corrupt(frame.offset, wrong);
+        let fields = Fields::decode(frame.fields()).map_err(wrong)?;
+        for (id, definition) in fields.types {
+            let learned = self.types.learn(id, definition);
+            learned.map_err(|error| wrong(Malformed::new(error.to_string())))?;
+        }
+        let decided = !fields.participants.is_empty();
+        let (mut decisions, mut prepared) = (self.decisions.lock(), self.prepared.lock());
+        note_global(frame, fields.gtid, decided, &mut decisions, &mut prepared).map_err(wrong)?;
+        drop((decisions, prepared));
+        take_records(&self.generation, frame, &mut self.pinned.lock())?;
+        self.leader.lock().chain = frame.sum;
+        self.next_oid.fetch_max(frame.header.next_oid.number(), Ordering::AcqRel);
+        Ok(())
+    }
+}
