@@ -30,6 +30,7 @@ mod objects;
 mod opening;
 mod outbox;
 mod quotes;
+mod recover;
 mod retries;
 mod samples;
 mod savepoints;

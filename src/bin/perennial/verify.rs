@@ -2,10 +2,8 @@
 
 use crate::Subject;
 use crate::json::Json;
-use crate::report::{Failure, Outcome, Report};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use perennial::storage::file::{Finding, Verification};
-use std::io::{self, IsTerminal};
+use crate::report::{Failure, Outcome, Report, progress_bar};
+use perennial::storage::file::{Finding, FrameCounts, Verification};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -27,17 +25,6 @@ pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failur
         false => print(&verification, report)?,
     }
     Ok(Outcome::damaged_if(!verification.is_sound()))
-}
-
-/// A bar on standard error, where somebody looks at it.
-fn progress_bar() -> ProgressBar {
-    let target = match io::stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    };
-    let style = ProgressStyle::with_template("{wide_bar} {bytes} of {total_bytes}, {eta} to go");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::with_draw_target(None, target).with_style(style)
 }
 
 fn print(verification: &Verification, report: &mut Report) -> Result<(), Failure> {
@@ -62,7 +49,6 @@ fn print(verification: &Verification, report: &mut Report) -> Result<(), Failure
 }
 
 fn json(verification: &Verification) -> Json {
-    let frames = &verification.frames;
     let number = Json::Number;
     Json::Object(vec![
         ("sound", Json::Bool(verification.is_sound())),
@@ -72,16 +58,7 @@ fn json(verification: &Verification) -> Json {
         ("proven", number(verification.proven)),
         ("unproven_bytes", number(verification.unproven_bytes)),
         ("last_tid", number(verification.last_tid.number())),
-        (
-            "frames",
-            Json::Object(vec![
-                ("commit", number(frames.commits)),
-                ("prepare", number(frames.prepares)),
-                ("abort", number(frames.aborts)),
-                ("end", number(frames.ends)),
-                ("seal", number(frames.seals)),
-            ]),
-        ),
+        ("frames", frames(&verification.frames)),
         ("records", number(verification.records)),
         ("objects", number(verification.objects)),
         ("live_bytes", number(verification.live_bytes)),
@@ -90,7 +67,20 @@ fn json(verification: &Verification) -> Json {
     ])
 }
 
-fn finding(finding: &Finding) -> Json {
+/// How many frames of each kind there are.
+pub fn frames(frames: &FrameCounts) -> Json {
+    let number = Json::Number;
+    Json::Object(vec![
+        ("commit", number(frames.commits)),
+        ("prepare", number(frames.prepares)),
+        ("abort", number(frames.aborts)),
+        ("end", number(frames.ends)),
+        ("seal", number(frames.seals)),
+    ])
+}
+
+/// What is wrong.
+pub fn finding(finding: &Finding) -> Json {
     Json::Object(vec![
         ("kind", Json::text(finding.kind.word())),
         ("harmless", Json::Bool(finding.is_harmless())),

@@ -1,9 +1,9 @@
 //! Verifying a database file: all of it is read, and held against itself.
 //!
-//! [`verify`] opens the file by itself, read-only, beside a running writer too. `scan` goes through
-//! the log and over its bad spots, `tally` holds each frame against those before it, `salvage` looks
-//! into damaged ones, `objects` keeps the books, `snapshot` compares the index snapshot with them. It opens no storage, repairs
-//! nothing and decodes no object.
+//! [`verify`] opens the file by itself, read-only, beside a running writer too. `scan` is its
+//! course, `tally` holds each frame against those before it, `objects` keeps the books, `snapshot`
+//! compares the index snapshot with them. It opens no storage, repairs nothing and decodes no
+//! object.
 //!
 //! # Invariants
 //! - Nothing in the directory is changed.
@@ -14,7 +14,6 @@
 
 mod finding;
 mod objects;
-mod salvage;
 mod scan;
 mod snapshot;
 mod tally;
@@ -78,7 +77,7 @@ pub struct FrameCounts {
 }
 
 impl FrameCounts {
-    fn count(&mut self, kind: FrameKind) {
+    pub(super) fn count(&mut self, kind: FrameKind) {
         *match kind {
             FrameKind::Commit => &mut self.commits,
             FrameKind::Prepare => &mut self.prepares,

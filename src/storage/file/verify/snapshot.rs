@@ -60,22 +60,17 @@ impl Compared {
         self.told.header.valid_upto
     }
 
-    /// Every oid below was given out when the snapshot was written.
-    pub(super) fn next_oid(&self) -> Oid {
-        self.told.header.next_oid
-    }
-
-    /// Compares the pages, if the scan has come to the snapshot's mark; whether it now has, and
-    /// an opening would go on from there. `continued`: what precedes `mark` is known.
+    /// Compares the pages, if the scan has come to the snapshot's mark. `continued`: what precedes
+    /// `mark` is known.
     pub(super) fn pass(
         &mut self,
         mark: &Mark,
         continued: bool,
         tally: &mut Tally<'_>,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let header = self.told.header;
         if self.done || mark.at < header.scan_from {
-            return Ok(false);
+            return Ok(());
         }
         self.done = true;
         let fits = (mark.at, mark.chain, mark.tid) == (header.scan_from, header.chain, header.tid);
@@ -91,7 +86,7 @@ impl Compared {
         let mut beyond: Vec<_> = beyond.filter(|(oid, _)| oid.number() >= covered).collect();
         beyond.sort_unstable();
         beyond.into_iter().for_each(|(oid, newest)| differ(tally, oid, 0, newest));
-        Ok(fits)
+        Ok(())
     }
 
     fn compare_page(&mut self, page: u64, tally: &mut Tally<'_>) -> Result<()> {

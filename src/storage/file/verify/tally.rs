@@ -6,14 +6,16 @@
 //! # Invariants
 //! - A place that could not be read is told once, whoever points there.
 
+use super::Verification;
 use super::finding::{Finding, FindingKind};
 use super::objects::Objects;
-use super::{Verification, salvage};
 use crate::error::{Error, Result};
 use crate::format::{Fields, Frame, FrameHeader, FrameKind, Malformed, Record, TypeId};
-use crate::id::Oid;
+use crate::id::{Oid, Tid};
 use crate::storage::TypeTable;
 use crate::storage::file::log::Log;
+use crate::storage::file::passage::{Damaged, Spot};
+use crate::storage::file::salvage;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -52,8 +54,39 @@ impl<'a> Tally<'a> {
         !self.lost.is_empty()
     }
 
+    /// Takes in what was met on the way.
+    pub(super) fn meet(&mut self, spot: Spot<'_>) -> Result<()> {
+        match spot {
+            Spot::Frame(frame, wrong) => {
+                self.find_at(frame.offset, frame.header.tid, wrong);
+                self.take(&frame)?;
+            }
+            Spot::Damaged(damaged) => self.take_damaged(damaged)?,
+            Spot::Misfit(at, header, wrong) => self.find_at(at, header.tid, Some(wrong)),
+            Spot::Unreadable(place, wrong) => {
+                let what = format!("{}; unreadable up to offset {}", wrong.0, place.end);
+                self.find(Finding::new(FindingKind::Frame, place.start, what));
+                self.lose(place);
+            }
+            Spot::Tail(place, wrong, tid) => {
+                let bytes = place.end - place.start;
+                let what =
+                    format!("{bytes} written bytes that nothing proves durable: {}", wrong.0);
+                self.find(Finding::new(FindingKind::Tail, place.start, what).of(None, tid));
+                self.report.unproven_bytes = bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what is wrong with a frame.
+    fn find_at(&mut self, at: u64, tid: Tid, wrong: Option<Malformed>) {
+        let finding = wrong.map(|wrong| Finding::new(FindingKind::Frame, at, wrong.0));
+        self.report.findings.extend(finding.map(|finding| finding.of(None, tid)));
+    }
+
     /// Takes a good frame.
-    pub(super) fn take(&mut self, frame: &Frame<'_>) -> Result<()> {
+    fn take(&mut self, frame: &Frame<'_>) -> Result<()> {
         self.report.frames.count(frame.header.kind);
         self.report.log_end = frame.end();
         self.report.last_tid = frame.header.tid;
@@ -95,18 +128,13 @@ impl<'a> Tally<'a> {
     }
 
     /// Takes what proves itself of a frame whose sum is wrong, and tells what does not.
-    pub(super) fn take_damaged(
-        &mut self,
-        at: u64,
-        header: &FrameHeader,
-        bytes: &[u8],
-        wrong: Malformed,
-    ) -> Result<()> {
-        self.find(Finding::new(FindingKind::Frame, at, wrong.0).of(None, header.tid));
+    fn take_damaged(&mut self, damaged: Damaged<'_>) -> Result<()> {
+        let Damaged { at, header, bytes, wrong, .. } = damaged;
+        self.find_at(at, header.tid, Some(wrong));
         if header.kind != FrameKind::Commit {
             return Ok(());
         }
-        for piece in salvage::pieces(&self.log.sums, at, header, bytes) {
+        for piece in salvage::pieces(&self.log.sums, at, &header, bytes) {
             match piece {
                 salvage::Piece::Good(place, length, record) => {
                     self.take_record(place, length, &record, at)?;
