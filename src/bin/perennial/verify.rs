@@ -14,7 +14,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failure> {
     let (directory, name) = arguments.subject.place()?;
     let bar = progress_bar();
-    let verification = perennial::storage::file::verify(&directory, &name, &mut |done, all| {
+    let verification = perennial::collections::verify(&directory, &name, &mut |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     });
@@ -40,6 +40,12 @@ fn print(verification: &Verification, report: &mut Report) -> Result<(), Failure
     report.fact("objects", verification.objects)?;
     let (live, garbage) = (verification.live_bytes, verification.garbage_bytes);
     report.fact("bytes of records", format_args!("{live} live, {garbage} garbage"))?;
+    let (count, bytes) = (verification.unreachable, verification.unreachable_bytes);
+    report.fact("unreachable", format_args!("{count} objects, {bytes} bytes"))?;
+    let doubts = verification.in_doubt.len();
+    let decisions = verification.open_decisions;
+    report
+        .fact("promises in doubt", format_args!("{doubts}; {decisions} decisions without end"))?;
     let bad = verification.findings.iter().filter(|finding| !finding.is_harmless()).count();
     match bad {
         0 => report.fact("verdict", "sound"),
@@ -63,6 +69,10 @@ fn json(verification: &Verification) -> Json {
         ("objects", number(verification.objects)),
         ("live_bytes", number(verification.live_bytes)),
         ("garbage_bytes", number(verification.garbage_bytes)),
+        ("unreachable", number(verification.unreachable)),
+        ("unreachable_bytes", number(verification.unreachable_bytes)),
+        ("in_doubt", Json::list(&verification.in_doubt, Json::text)),
+        ("open_decisions", number(verification.open_decisions)),
         ("findings", Json::list(&verification.findings, finding)),
     ])
 }

@@ -37,7 +37,9 @@ mod window;
 
 pub use log::Reads;
 pub use recover::{Loss, LossKind, Recovery, recover};
-pub use verify::{Finding, FindingKind, FrameCounts, Verification, verify};
+pub use verify::{
+    Examined, Examiner, Finding, FindingKind, FrameCounts, Verification, verify, verify_with,
+};
 
 use self::core::Core;
 use super::{

@@ -4,6 +4,7 @@
 
 use super::Verification;
 use super::finding::{Finding, FindingKind};
+use super::graph::{Examiner, explore};
 use super::snapshot::Compared;
 use super::tally::Tally;
 use crate::error::Result;
@@ -36,16 +37,22 @@ impl<'a> Scan<'a> {
     }
 
     /// Goes through the log to its end.
-    pub(super) fn run(mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification> {
+    pub(super) fn run(
+        mut self,
+        examiner: &mut dyn Examiner,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Verification> {
         let length = self.tally.report.length;
+        // Half of the way is the scan, and half the visit of all that can be reached.
+        let all = length.saturating_mul(2);
         while self.passage.is_under_way() {
-            progress(self.passage.mark().0.at, length);
+            progress(self.passage.mark().0.at, all);
             self.pass_snapshot()?;
             let tally = &mut self.tally;
             self.passage.step(&mut |spot| tally.meet(spot))?;
         }
         self.pass_snapshot()?;
-        progress(length, length);
+        progress(length, all);
         let Scan { mut tally, passage, snapshot } = self;
         if let Some(snapshot) = snapshot {
             snapshot.finish(&mut tally)?;
@@ -56,11 +63,20 @@ impl<'a> Scan<'a> {
             let what = format!("the file ends, while all below offset {proven} was durable");
             tally.find(Finding::new(FindingKind::Frame, length, what));
         }
+        let objects = tally.objects.totals().0.max(1);
+        explore(&mut tally, examiner, &mut |done| {
+            let part = (u128::from(length) * u128::from(done) / u128::from(objects)) as u64;
+            progress(length.saturating_add(part.min(length)), all);
+        })?;
+        progress(all, all);
         let log = tally.log;
         let dangling = tally.objects.dangling(log, length, |id| tally.types.get(id))?;
         let mut report = tally.report;
         report.findings.extend(dangling);
         (report.objects, report.live_bytes, report.garbage_bytes) = tally.objects.totals();
+        (report.unreachable, report.unreachable_bytes) = tally.objects.unreachable();
+        report.in_doubt = tally.promises.open().into_iter().map(|(gtid, _)| gtid).collect();
+        report.open_decisions = tally.promises.decisions().len() as u64;
         report.unproven_bytes += report.log_end.saturating_sub(proven);
         Ok(report)
     }
