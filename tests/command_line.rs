@@ -234,6 +234,47 @@ fn verify_ends_with_1_where_it_finds_damage() {
     assert_eq!(json.get("findings").items()[1].get("oid").number(), 1);
 }
 
+// R6
+#[test]
+fn recover_copies_what_is_good_and_tells_what_is_lost() {
+    let bank = Bank::new().closed();
+    bank.damage();
+    let damaged = std::fs::read(bank.path()).unwrap();
+    let new = bank.directory.path().join("new.db");
+    let new = new.to_str().unwrap();
+
+    let told = bank.run("recover", &[new]);
+    let again = bank.run("recover", &[new]);
+    let other = bank.directory.path().join("other.db");
+    let json = bank.run("recover", &[other.to_str().unwrap(), "--json"]);
+    let verified = run(&["verify", new]);
+    let shown = run(&["show", new, "1", "--json"]).json();
+
+    assert_eq!((told.status, &*told.err), (Some(1), ""));
+    assert!(told.out.contains("of object 1"), "{}", told.out);
+    assert!(told.out.ends_with("verdict:           something is lost; see above\n"));
+    assert_eq!((again.status, &*again.out), (Some(2), ""), "the name is taken");
+    let json = json.json();
+    assert_eq!(json.get("complete"), &Json::Bool(false));
+    let lost = &json.get("losses").items()[1];
+    assert_eq!((lost.get("kind").text(), lost.get("oid").number()), ("revision", 1));
+    assert_eq!(lost.get("stands").number(), bank.tids[0].number());
+    assert_eq!(verified.status, Some(0), "{}", verified.out);
+    assert_eq!(shown.get("value").get("cents").number(), 100);
+    assert!(std::fs::read(bank.path()).unwrap() == damaged);
+}
+
+#[test]
+fn recovering_a_good_file_is_status_0() {
+    let bank = Bank::new().closed();
+    let new = bank.directory.path().join("new.db");
+
+    let told = bank.run("recover", &[new.to_str().unwrap()]);
+
+    assert_eq!((told.status, &*told.err), (Some(0), ""));
+    assert!(told.out.ends_with("verdict:           all of it is recovered\n"), "{}", told.out);
+}
+
 #[test]
 fn damage_in_the_way_of_another_command_is_status_1() {
     let bank = Bank::new().closed();
@@ -269,6 +310,10 @@ fn what_cannot_be_read_or_makes_no_sense_is_status_2() {
         &["show", path, "1", "--at", "1"],
         &["show", path, "one"],
         &["show", path],
+        &["recover", path],
+        &["recover", "/nowhere/at/all.db", "/nowhere/new.db"],
+        &["recover", path, path],
+        &["recover", path, ".."],
         &["explode", path],
         &[],
     ] {

@@ -32,6 +32,7 @@ mod opening;
 mod outbox;
 mod processes;
 mod quotes;
+mod recover;
 mod retries;
 mod samples;
 mod savepoints;

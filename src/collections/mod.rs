@@ -15,9 +15,11 @@ mod combine;
 mod counter;
 mod element;
 mod set;
+mod verify;
 
 pub use btree::BTree;
 pub use combine::Combined;
 pub use counter::Counter;
 pub use element::{Element, Key};
 pub use set::TreeSet;
+pub use verify::verify;

@@ -56,7 +56,7 @@ impl fmt::Display for Corruption {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} is damaged at offset {offset}: {what}, while everything below offset {proven} was durable; \
-     open it read-only, and copy what it shows into a new database", path.display()
+     read it with `read_only`, or copy what is good of it with `perennial recover`", path.display()
 )]
 #[non_exhaustive]
 pub struct Damage {

@@ -134,6 +134,23 @@ impl Fields {
         Ok(fields)
     }
 
+    /// The part of `bytes` that says what only a later version understands, and that may be passed
+    /// over: who writes the fields again keeps it, at their end.
+    ///
+    /// # Errors
+    /// The rule of the format that is broken.
+    pub fn unknown(bytes: &[u8]) -> Result<&[u8], Malformed> {
+        let mut reader = Reader::new(bytes);
+        while !reader.is_done() {
+            let rest = reader.rest();
+            if reader.varint()? >= IGNORABLE {
+                return Ok(rest);
+            }
+            reader.bytes()?;
+        }
+        Ok(&[])
+    }
+
     fn take(&mut self, tag: u64, field: &mut Reader<'_>) -> Result<(), Malformed> {
         match tag {
             USER => self.metadata.user = take_text(field)?,

@@ -1,16 +1,18 @@
 //! `perennial`: looks into a database file.
 //!
-//! Each command is a file of its own; all of them open the database for reading only, beside a
-//! running writer too, through the library's public names. `report` is how they speak.
+//! Each command is a file of its own; all of them open the database for reading only, and all but
+//! `recover` beside a running writer too, through the library's public names. `report` is how they
+//! speak.
 //!
 //! # Invariants
-//! - Nothing is written but to standard output and standard error.
+//! - Nothing is written but to standard output and standard error, and by `recover` to a new file.
 //! - The exit status is 0, or 1 where damage was found, or 2 where the question made no sense or
 //!   the file could not be read.
 
 mod info;
 mod json;
 mod log;
+mod recover;
 mod report;
 mod show;
 mod verify;
@@ -20,7 +22,7 @@ use perennial::file::DiskDirectory;
 use perennial::storage::FileStorage;
 use perennial::storage::file::{FileOptions, Mode, Reads};
 use report::{Failure, Outcome, Report};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -40,6 +42,8 @@ enum Command {
     Log(log::Arguments),
     /// Reads the whole file and tells all that is wrong with it.
     Verify(verify::Arguments),
+    /// Copies all that is good of a damaged file into a new one, and tells all that is lost.
+    Recover(recover::Arguments),
     /// One object, printed by the shape of its type.
     Show(show::Arguments),
 }
@@ -57,12 +61,7 @@ struct Subject {
 impl Subject {
     /// The file's directory and its name there.
     fn place(&self) -> Result<(DiskDirectory, String), Failure> {
-        let name = self.file.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| {
-            Failure::usage(format!("{:?} ends in no file name in UTF-8", self.file))
-        })?;
-        let parent = self.file.parent().unwrap_or_else(|| "".as_ref());
-        Ok((DiskDirectory::new(parent), name.to_owned()))
+        place(&self.file)
     }
 
     /// The database, opened for reading only.
@@ -73,6 +72,15 @@ impl Subject {
         (options.mode, options.reads) = (Mode::ReadOnly, Reads::Pread);
         Ok(FileStorage::open(Arc::new(directory), &name, options)?)
     }
+}
+
+/// The directory of a file, and its name there.
+fn place(file: &Path) -> Result<(DiskDirectory, String), Failure> {
+    let name = file.file_name().and_then(|name| name.to_str());
+    let name =
+        name.ok_or_else(|| Failure::usage(format!("{file:?} ends in no file name in UTF-8")))?;
+    let parent = file.parent().unwrap_or_else(|| "".as_ref());
+    Ok((DiskDirectory::new(parent), name.to_owned()))
 }
 
 fn main() -> ExitCode {
@@ -95,6 +103,7 @@ fn run(command: Command, report: &mut Report) -> Result<Outcome, Failure> {
         Command::Info(arguments) => info::run(&arguments, report),
         Command::Log(arguments) => log::run(&arguments, report),
         Command::Verify(arguments) => verify::run(&arguments, report),
+        Command::Recover(arguments) => recover::run(&arguments, report),
         Command::Show(arguments) => show::run(&arguments, report),
     }
 }

@@ -5,9 +5,10 @@
 //! - No text from a file steers the terminal: control characters are printed as escapes.
 
 use crate::json::Json;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use perennial::Error;
 use std::fmt::Display;
-use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
 
 /// What a command that ran to its end found.
 pub enum Outcome {
@@ -91,6 +92,17 @@ fn harmless(text: &str) -> String {
         }
     }
     out
+}
+
+/// A bar on standard error, where somebody looks at it.
+pub fn progress_bar() -> ProgressBar {
+    let target = match io::stderr().is_terminal() {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
+    };
+    let style = ProgressStyle::with_template("{wide_bar} {bytes} of {total_bytes}, {eta} to go");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::with_draw_target(None, target).with_style(style)
 }
 
 impl From<Error> for Failure {

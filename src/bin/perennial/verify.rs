@@ -2,10 +2,8 @@
 
 use crate::Subject;
 use crate::json::Json;
-use crate::report::{Failure, Outcome, Report};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use perennial::storage::file::{Finding, Verification};
-use std::io::{self, IsTerminal};
+use crate::report::{Failure, Outcome, Report, progress_bar};
+use perennial::storage::file::{Finding, FrameCounts, Verification};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -16,7 +14,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failure> {
     let (directory, name) = arguments.subject.place()?;
     let bar = progress_bar();
-    let verification = perennial::storage::file::verify(&directory, &name, &mut |done, all| {
+    let verification = perennial::collections::verify(&directory, &name, &mut |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     });
@@ -27,17 +25,6 @@ pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failur
         false => print(&verification, report)?,
     }
     Ok(Outcome::damaged_if(!verification.is_sound()))
-}
-
-/// A bar on standard error, where somebody looks at it.
-fn progress_bar() -> ProgressBar {
-    let target = match io::stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    };
-    let style = ProgressStyle::with_template("{wide_bar} {bytes} of {total_bytes}, {eta} to go");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::with_draw_target(None, target).with_style(style)
 }
 
 fn print(verification: &Verification, report: &mut Report) -> Result<(), Failure> {
@@ -53,6 +40,12 @@ fn print(verification: &Verification, report: &mut Report) -> Result<(), Failure
     report.fact("objects", verification.objects)?;
     let (live, garbage) = (verification.live_bytes, verification.garbage_bytes);
     report.fact("bytes of records", format_args!("{live} live, {garbage} garbage"))?;
+    let (count, bytes) = (verification.unreachable, verification.unreachable_bytes);
+    report.fact("unreachable", format_args!("{count} objects, {bytes} bytes"))?;
+    let doubts = verification.in_doubt.len();
+    let decisions = verification.open_decisions;
+    report
+        .fact("promises in doubt", format_args!("{doubts}; {decisions} decisions without end"))?;
     let bad = verification.findings.iter().filter(|finding| !finding.is_harmless()).count();
     match bad {
         0 => report.fact("verdict", "sound"),
@@ -62,7 +55,6 @@ fn print(verification: &Verification, report: &mut Report) -> Result<(), Failure
 }
 
 fn json(verification: &Verification) -> Json {
-    let frames = &verification.frames;
     let number = Json::Number;
     Json::Object(vec![
         ("sound", Json::Bool(verification.is_sound())),
@@ -72,25 +64,33 @@ fn json(verification: &Verification) -> Json {
         ("proven", number(verification.proven)),
         ("unproven_bytes", number(verification.unproven_bytes)),
         ("last_tid", number(verification.last_tid.number())),
-        (
-            "frames",
-            Json::Object(vec![
-                ("commit", number(frames.commits)),
-                ("prepare", number(frames.prepares)),
-                ("abort", number(frames.aborts)),
-                ("end", number(frames.ends)),
-                ("seal", number(frames.seals)),
-            ]),
-        ),
+        ("frames", frames(&verification.frames)),
         ("records", number(verification.records)),
         ("objects", number(verification.objects)),
         ("live_bytes", number(verification.live_bytes)),
         ("garbage_bytes", number(verification.garbage_bytes)),
+        ("unreachable", number(verification.unreachable)),
+        ("unreachable_bytes", number(verification.unreachable_bytes)),
+        ("in_doubt", Json::list(&verification.in_doubt, Json::text)),
+        ("open_decisions", number(verification.open_decisions)),
         ("findings", Json::list(&verification.findings, finding)),
     ])
 }
 
-fn finding(finding: &Finding) -> Json {
+/// How many frames of each kind there are.
+pub fn frames(frames: &FrameCounts) -> Json {
+    let number = Json::Number;
+    Json::Object(vec![
+        ("commit", number(frames.commits)),
+        ("prepare", number(frames.prepares)),
+        ("abort", number(frames.aborts)),
+        ("end", number(frames.ends)),
+        ("seal", number(frames.seals)),
+    ])
+}
+
+/// What is wrong.
+pub fn finding(finding: &Finding) -> Json {
     Json::Object(vec![
         ("kind", Json::text(finding.kind.word())),
         ("harmless", Json::Bool(finding.is_harmless())),

@@ -33,6 +33,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::RangeBounds;
 
 pub use check::{TreeFacts, TreeFault};
+pub(super) use node::NAME as NODE_NAME;
 pub use range::Range;
 
 /// A `BTree` maps keys to values, in the order of the keys.

@@ -34,7 +34,7 @@ const SMALL: u64 = CAPACITY / 4;
 const FEWEST_CHILDREN: usize = 4;
 
 /// What nodes are called in the type table, up to the types of key and value.
-pub(super) const NAME: &str = "perennial.BTree";
+pub(in crate::collections) const NAME: &str = "perennial.BTree";
 
 /// A `Node` is one object of a tree; the root is one, too.
 #[derive(Clone, Serialize, Deserialize)]

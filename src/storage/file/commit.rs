@@ -27,7 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A type is defined again where its last definition lies farther back than this, so that damage
 /// to one place of a file does not leave the rest without names.
-const DEFINITION_REACH: u64 = 4 << 20;
+pub(super) const DEFINITION_REACH: u64 = 4 << 20;
 
 /// Tids run ahead of the clock by a little where commits are faster than its ticks.
 const TOLERANCE: Duration = Duration::from_secs(1);

@@ -65,7 +65,7 @@ pub(super) fn hold(directory: &dyn Directory, name: &str, options: &FileOptions)
 }
 
 /// Takes the lock, unless it is held for longer than a reader's glimpse; whether it is ours.
-fn lock(file: &dyn AppendFile) -> std::io::Result<bool> {
+pub(super) fn lock(file: &dyn AppendFile) -> std::io::Result<bool> {
     for _ in 0..GLIMPSE {
         if file.try_lock()? {
             return Ok(true);

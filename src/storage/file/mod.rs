@@ -5,8 +5,8 @@
 //! looks whether the file is still there; `following` shows what others write; `prepare`,
 //! `promises` and `decisions` do what it takes to commit together with others; `generation`,
 //! `log` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody should
-//! wait for; `verify` looks at a whole file from outside. Nothing here decodes an object, and no
-//! offset leaves this folder.
+//! wait for; `verify` looks at a whole file from outside, and `recover` copies what is good of it.
+//! Nothing here decodes an object, and no offset leaves this folder.
 //!
 //! # Invariants
 //! - log order = tid order = publication order.
@@ -28,16 +28,22 @@ mod index_file;
 mod leader;
 mod log;
 mod opening;
+mod passage;
 mod pending;
 mod prepare;
 mod promises;
+mod recover;
+mod salvage;
 mod tail;
 mod verify;
 mod walk;
 mod window;
 
 pub use log::Reads;
-pub use verify::{Finding, FindingKind, FrameCounts, Verification, verify};
+pub use recover::{Loss, LossKind, Recovery, recover};
+pub use verify::{
+    Examined, Examiner, Finding, FindingKind, FrameCounts, Verification, verify, verify_with,
+};
 
 use self::core::Core;
 use super::{

@@ -38,6 +38,10 @@ pub enum FindingKind {
     Type,
     /// A reference to an object that does not exist.
     Dangling,
+    /// A promise to a transaction of several databases, or what settles it.
+    Promise,
+    /// An object that is part of a collection and does not fit into it.
+    Collection,
     /// The index snapshot says something else than the log; its offsets are in the snapshot.
     Index,
     /// The index snapshot is no good and is passed over; its offsets are in the snapshot.
@@ -57,6 +61,8 @@ impl FindingKind {
             FindingKind::Record => "record",
             FindingKind::Type => "type",
             FindingKind::Dangling => "dangling reference",
+            FindingKind::Promise => "promise",
+            FindingKind::Collection => "collection",
             FindingKind::Index => "index",
             FindingKind::IndexPassedOver => "index passed over",
             FindingKind::Tail => "tail",

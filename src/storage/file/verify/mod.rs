@@ -1,9 +1,9 @@
 //! Verifying a database file: all of it is read, and held against itself.
 //!
-//! [`verify`] opens the file by itself, read-only, beside a running writer too. `scan` goes through
-//! the log and over its bad spots, `tally` holds each frame against those before it, `salvage` looks
-//! into damaged ones, `objects` keeps the books, `snapshot` compares the index snapshot with them. It opens no storage, repairs
-//! nothing and decodes no object.
+//! [`verify`] opens the file by itself, read-only, beside a running writer too. `scan` is its
+//! course, `tally` holds each frame against those before it, `objects` and `promises` keep the books,
+//! `snapshot` compares the index snapshot with them, `graph` follows the references from the roots.
+//! It opens no storage, repairs nothing and decodes no object.
 //!
 //! # Invariants
 //! - Nothing in the directory is changed.
@@ -13,13 +13,15 @@
 //! Format: docs/format.md.
 
 mod finding;
+mod graph;
 mod objects;
-mod salvage;
+mod promises;
 mod scan;
 mod snapshot;
 mod tally;
 
 pub use finding::{Finding, FindingKind};
+pub use graph::{Examined, Examiner};
 
 use super::create::read_header;
 use super::log::{Log, Reads};
@@ -27,7 +29,7 @@ use super::opening::has_writer;
 use crate::error::{Damage, Error, Result};
 use crate::file::{Access, AppendFile, Directory};
 use crate::format::{FIRST_FRAME, FileHeader, FrameKind, HEADER_COPY, Sums};
-use crate::id::{DatabaseId, Tid};
+use crate::id::{DatabaseId, GlobalId, Tid};
 use scan::Scan;
 use std::path::Path;
 
@@ -57,6 +59,14 @@ pub struct Verification {
     pub live_bytes: u64,
     /// Bytes of earlier records, and of removals.
     pub garbage_bytes: u64,
+    /// Objects that exist, and to which no way leads from the roots: a pack would drop them.
+    pub unreachable: u64,
+    /// Bytes of the newest records of these.
+    pub unreachable_bytes: u64,
+    /// Transactions to which a promise is open at the log's end.
+    pub in_doubt: Vec<GlobalId>,
+    /// Decisions made here that have no end.
+    pub open_decisions: u64,
     /// What is wrong, in the order in which it was found.
     pub findings: Vec<Finding>,
 }
@@ -78,7 +88,7 @@ pub struct FrameCounts {
 }
 
 impl FrameCounts {
-    fn count(&mut self, kind: FrameKind) {
+    pub(super) fn count(&mut self, kind: FrameKind) {
         *match kind {
             FrameKind::Commit => &mut self.commits,
             FrameKind::Prepare => &mut self.prepares,
@@ -101,9 +111,12 @@ impl Verification {
 ///
 /// It looks at both copies of the file header, at every frame, record and sum, at the order of
 /// transactions, at the way from each record to the previous one of its object, at the types that
-/// records name, at references to objects that do not exist, and at the index snapshot. After a
-/// bad spot it goes on at the next good frame. Beside a running writer, what was not durable yet
-/// is no damage.
+/// records name, at promises and what settles them, at references to objects that do not exist, at
+/// what can be reached from the roots, and at the index snapshot. After a bad spot it goes on at
+/// the next good frame. Beside a running writer, what was not durable yet is no damage.
+///
+/// It does not know what objects mean: `collections::verify` also
+/// looks into trees.
 ///
 /// `progress` is told now and then how many bytes are done, and of how many.
 ///
@@ -132,6 +145,19 @@ pub fn verify(
     name: &str,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verification> {
+    verify_with(directory, name, &mut (), progress)
+}
+
+/// [`verify`], with somebody who looks into the objects that can be reached.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(
+    directory: &dyn Directory,
+    name: &str,
+    examiner: &mut dyn Examiner,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Verification> {
     let path = directory.path(name);
     let file = directory.open(name, Access::Read).map_err(|it| Error::io("open", &path, it))?;
     let (header, damage) = read_header(&path, &*file)?;
@@ -144,7 +170,7 @@ pub fn verify(
     let length = file.len().map_err(|it| Error::io("measure", &path, it))?;
     let log = Log::new(file, path, sums, Reads::Pread);
     let report = blank(&header, length, findings);
-    Scan::new(&log, &header, report, living, told).run(progress)
+    Scan::new(&log, &header, report, living, told).run(examiner, progress)
 }
 
 fn blank(header: &FileHeader, length: u64, findings: Vec<Finding>) -> Verification {
@@ -160,6 +186,10 @@ fn blank(header: &FileHeader, length: u64, findings: Vec<Finding>) -> Verificati
         objects: 0,
         live_bytes: 0,
         garbage_bytes: 0,
+        unreachable: 0,
+        unreachable_bytes: 0,
+        in_doubt: Vec::new(),
+        open_decisions: 0,
         findings,
     }
 }

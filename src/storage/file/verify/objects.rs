@@ -23,6 +23,8 @@ pub(super) struct Object {
     exists: bool,
     pub(super) pinned: bool,
     referenced: bool,
+    /// Whether a way leads to it from the roots.
+    reached: bool,
 }
 
 /// All objects that were met.
@@ -54,6 +56,20 @@ impl Objects {
         for oid in references.map_while(Result::ok) {
             self.known.entry(oid).or_default().referenced = true;
         }
+    }
+
+    /// Notes that a way leads to `oid`; where its newest record stands, if this is the first way
+    /// and the object exists.
+    pub(super) fn reach(&mut self, oid: Oid) -> Option<(u64, Oid)> {
+        let object = self.known.get_mut(&oid).filter(|it| it.exists && !it.reached)?;
+        object.reached = true;
+        Some((object.newest, oid))
+    }
+
+    /// How many existing objects no way leads to, and the bytes of their newest records.
+    pub(super) fn unreachable(&self) -> (u64, u64) {
+        let unreached = self.known.values().filter(|object| object.exists && !object.reached);
+        unreached.fold((0, 0), |(count, bytes), object| (count + 1, bytes + object.length))
     }
 
     /// How many objects exist, the bytes of their newest records, and of all the others.

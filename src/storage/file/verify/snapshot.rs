@@ -12,11 +12,11 @@ use super::tally::Tally;
 use crate::error::Result;
 use crate::file::{Access, Directory};
 use crate::format::{FileHeader, PAGE_LEN, PAGE_SLOTS, PAGES_START, Sums};
-use crate::id::Oid;
+use crate::id::{GlobalId, Oid};
 use crate::storage::file::index::Slot;
 use crate::storage::file::index_file::{Told, name_of, read_file};
 use crate::storage::file::walk::Mark;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::ErrorKind;
 
 /// An index snapshot that is being compared with the log.
@@ -60,22 +60,17 @@ impl Compared {
         self.told.header.valid_upto
     }
 
-    /// Every oid below was given out when the snapshot was written.
-    pub(super) fn next_oid(&self) -> Oid {
-        self.told.header.next_oid
-    }
-
-    /// Compares the pages, if the scan has come to the snapshot's mark; whether it now has, and
-    /// an opening would go on from there. `continued`: what precedes `mark` is known.
+    /// Compares the pages, if the scan has come to the snapshot's mark. `continued`: what precedes
+    /// `mark` is known.
     pub(super) fn pass(
         &mut self,
         mark: &Mark,
         continued: bool,
         tally: &mut Tally<'_>,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let header = self.told.header;
         if self.done || mark.at < header.scan_from {
-            return Ok(false);
+            return Ok(());
         }
         self.done = true;
         let fits = (mark.at, mark.chain, mark.tid) == (header.scan_from, header.chain, header.tid);
@@ -86,12 +81,31 @@ impl Compared {
         for page in 0..header.pages {
             self.compare_page(page, tally)?;
         }
+        if fits && !tally.is_doubtful {
+            self.compare_promises(tally);
+        }
         let covered = header.pages.saturating_mul(PAGE_SLOTS as u64);
         let beyond = tally.objects.stored().map(|(oid, object)| (oid, object.newest));
         let mut beyond: Vec<_> = beyond.filter(|(oid, _)| oid.number() >= covered).collect();
         beyond.sort_unstable();
         beyond.into_iter().for_each(|(oid, newest)| differ(tally, oid, 0, newest));
-        Ok(fits)
+        Ok(())
+    }
+
+    fn compare_promises(&self, tally: &mut Tally<'_>) {
+        let at = self.told.header.tables_start().unwrap_or(u64::MAX);
+        let tables = &self.told.tables;
+        let sorted = |list: &[(GlobalId, u64)]| list.iter().copied().collect::<BTreeSet<_>>();
+        let pairs = [
+            (&tables.decisions, tally.promises.decisions(), "which decisions have no end"),
+            (&tables.prepared, tally.promises.open(), "which promises are open"),
+        ];
+        for (told, is, what) in pairs {
+            if sorted(told) != sorted(&is) {
+                let what = format!("{what} is not what the log says");
+                tally.find(Finding::new(FindingKind::Index, at, what));
+            }
+        }
     }
 
     fn compare_page(&mut self, page: u64, tally: &mut Tally<'_>) -> Result<()> {

@@ -6,14 +6,17 @@
 //! # Invariants
 //! - A place that could not be read is told once, whoever points there.
 
+use super::Verification;
 use super::finding::{Finding, FindingKind};
 use super::objects::Objects;
-use super::{Verification, salvage};
+use super::promises::Promises;
 use crate::error::{Error, Result};
 use crate::format::{Fields, Frame, FrameHeader, FrameKind, Malformed, Record, TypeId};
-use crate::id::Oid;
+use crate::id::{Oid, Tid};
 use crate::storage::TypeTable;
 use crate::storage::file::log::Log;
+use crate::storage::file::passage::{Damaged, Spot};
+use crate::storage::file::salvage;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -24,15 +27,19 @@ pub(super) struct Tally<'a> {
     pub(super) report: Verification,
     pub(super) objects: Objects,
     pub(super) types: TypeTable,
+    pub(super) promises: Promises,
     undefined: HashSet<TypeId>,
+    /// Whether a frame was lost that may have said something of promises.
+    pub(super) is_doubtful: bool,
     /// Stretches of the log that could not be read in order.
     lost: Vec<Range<u64>>,
 }
 
 impl<'a> Tally<'a> {
     pub(super) fn new(log: &'a Log, report: Verification) -> Tally<'a> {
-        let (objects, types) = Default::default();
-        Tally { log, report, objects, types, undefined: HashSet::new(), lost: Vec::new() }
+        let (objects, types, promises, undefined) = Default::default();
+        let (is_doubtful, lost) = Default::default();
+        Tally { log, report, objects, types, promises, undefined, is_doubtful, lost }
     }
 
     pub(super) fn find(&mut self, finding: Finding) {
@@ -52,15 +59,45 @@ impl<'a> Tally<'a> {
         !self.lost.is_empty()
     }
 
+    /// Takes in what was met on the way.
+    pub(super) fn meet(&mut self, spot: Spot<'_>) -> Result<()> {
+        match spot {
+            Spot::Frame(frame, wrong) => {
+                self.find_at(frame.offset, frame.header.tid, wrong);
+                self.take(&frame)?;
+            }
+            Spot::Damaged(damaged) => self.take_damaged(damaged)?,
+            Spot::Misfit(at, header, wrong) => self.find_at(at, header.tid, Some(wrong)),
+            Spot::Unreadable(place, wrong) => {
+                let what = format!("{}; unreadable up to offset {}", wrong.0, place.end);
+                self.find(Finding::new(FindingKind::Frame, place.start, what));
+                self.is_doubtful = true;
+                self.lose(place);
+            }
+            Spot::Tail(place, wrong, tid) => {
+                let bytes = place.end - place.start;
+                let what =
+                    format!("{bytes} written bytes that nothing proves durable: {}", wrong.0);
+                self.find(Finding::new(FindingKind::Tail, place.start, what).of(None, tid));
+                self.report.unproven_bytes = bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what is wrong with a frame.
+    fn find_at(&mut self, at: u64, tid: Tid, wrong: Option<Malformed>) {
+        let finding = wrong.map(|wrong| Finding::new(FindingKind::Frame, at, wrong.0));
+        self.report.findings.extend(finding.map(|finding| finding.of(None, tid)));
+    }
+
     /// Takes a good frame.
-    pub(super) fn take(&mut self, frame: &Frame<'_>) -> Result<()> {
+    fn take(&mut self, frame: &Frame<'_>) -> Result<()> {
         self.report.frames.count(frame.header.kind);
         self.report.log_end = frame.end();
         self.report.last_tid = frame.header.tid;
-        self.take_fields(frame);
-        if frame.header.kind != FrameKind::Commit {
-            return Ok(());
-        }
+        let fields = self.take_fields(frame);
+        let mut writes = HashSet::new();
         let body_end = frame.offset + FrameHeader::LEN as u64 + frame.header.body_len;
         let mut records = frame.records(&self.log.sums).peekable();
         while let Some(record) = records.next() {
@@ -69,47 +106,83 @@ impl<'a> Tally<'a> {
                 _ => body_end,
             };
             match record {
-                Ok((at, record)) => self.take_record(at, end - at, &record, frame.offset)?,
+                Ok((at, record)) => {
+                    let is_new = writes.insert(record.oid);
+                    if !is_new {
+                        self.find_in(at, &record, "the object is stored twice in one transaction");
+                    }
+                    match frame.header.kind {
+                        FrameKind::Prepare => self.check_record(at, &record, is_new)?,
+                        _ => self.take_record(at, end - at, &record, is_new)?,
+                    }
+                }
                 Err(wrong) => {
                     let finding = Finding::new(FindingKind::Record, frame.offset, wrong.0);
                     self.find(finding.of(None, frame.header.tid));
                 }
             }
         }
+        self.check_promises(frame, &fields, writes)
+    }
+
+    /// Holds what a frame says of transactions of several databases against those before it.
+    fn check_promises(
+        &mut self,
+        frame: &Frame<'_>,
+        fields: &Fields,
+        writes: HashSet<Oid>,
+    ) -> Result<()> {
+        let (at, FrameHeader { kind, tid, .. }) = (frame.offset, frame.header);
+        let doubtful = self.is_doubtful;
+        for what in self.promises.take(at, kind, fields, writes, doubtful) {
+            self.find(Finding::new(FindingKind::Promise, at, what).of(None, tid));
+        }
+        for &(oid, said) in fields.reads.iter().filter(|_| !doubtful) {
+            let is = match self.objects.newest(oid) {
+                0 => Tid::ZERO,
+                newest => self.look_up(oid, newest)?.map_or(said, |record| record.tid),
+            };
+            if said != is {
+                let what = format!(
+                    "it relies on tid {} where tid {} is the newest",
+                    said.number(),
+                    is.number()
+                );
+                self.find(Finding::new(FindingKind::Promise, at, what).of(oid, tid));
+            }
+        }
         Ok(())
     }
 
-    fn take_fields(&mut self, frame: &Frame<'_>) {
+    fn take_fields(&mut self, frame: &Frame<'_>) -> Fields {
         let (at, tid) = (frame.offset, frame.header.tid);
-        let fields = Fields::decode(frame.fields()).unwrap_or_else(|wrong| {
+        let mut fields = Fields::decode(frame.fields()).unwrap_or_else(|wrong| {
             self.find(Finding::new(FindingKind::Frame, at, wrong.0).of(None, tid));
             Fields::default()
         });
-        for (id, definition) in fields.types {
+        for (id, definition) in std::mem::take(&mut fields.types) {
             let name = definition.name.clone();
             if let Err(error) = self.types.learn(id, definition) {
                 let finding = Finding::new(FindingKind::Type, at, error.to_string());
                 self.find(Finding { type_name: Some(name), ..finding.of(None, tid) });
             }
         }
+        fields
     }
 
     /// Takes what proves itself of a frame whose sum is wrong, and tells what does not.
-    pub(super) fn take_damaged(
-        &mut self,
-        at: u64,
-        header: &FrameHeader,
-        bytes: &[u8],
-        wrong: Malformed,
-    ) -> Result<()> {
-        self.find(Finding::new(FindingKind::Frame, at, wrong.0).of(None, header.tid));
+    fn take_damaged(&mut self, damaged: Damaged<'_>) -> Result<()> {
+        let Damaged { at, header, bytes, wrong, .. } = damaged;
+        self.find_at(at, header.tid, Some(wrong));
+        self.is_doubtful |= header.kind != FrameKind::Seal;
         if header.kind != FrameKind::Commit {
             return Ok(());
         }
-        for piece in salvage::pieces(&self.log.sums, at, header, bytes) {
+        for piece in salvage::pieces(&self.log.sums, at, &header, bytes) {
             match piece {
                 salvage::Piece::Good(place, length, record) => {
-                    self.take_record(place, length, &record, at)?;
+                    let is_new = self.objects.newest(record.oid) < at;
+                    self.take_record(place, length, &record, is_new)?;
                 }
                 salvage::Piece::Bad(place, wrong, oid) => {
                     let finding = Finding::new(FindingKind::Record, place.start, wrong.0);
@@ -121,13 +194,24 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
-    /// Takes a good record of the frame at `frame`, `length` bytes at `at`.
-    fn take_record(&mut self, at: u64, length: u64, record: &Record<'_>, frame: u64) -> Result<()> {
+    /// Takes a good record, `length` bytes at `at`; `is_new`: the first of its object in its frame.
+    fn take_record(
+        &mut self,
+        at: u64,
+        length: u64,
+        record: &Record<'_>,
+        is_new: bool,
+    ) -> Result<()> {
         self.report.records += 1;
+        self.check_record(at, record, is_new)?;
+        self.objects.put(at, length, record);
+        Ok(())
+    }
+
+    /// Holds a good record against those before it.
+    fn check_record(&mut self, at: u64, record: &Record<'_>, is_new: bool) -> Result<()> {
         let known = self.objects.newest(record.oid);
-        if known >= frame {
-            self.find_in(at, record, "the object is stored twice in one transaction");
-        } else if record.previous != known {
+        if is_new && record.previous != known {
             self.check_previous(at, record, known)?;
         }
         if let Some(content) = &record.content {
@@ -140,7 +224,6 @@ impl<'a> Tally<'a> {
                 self.find_in(at, record, format!("the references are bad: {}", wrong.0));
             }
         }
-        self.objects.put(at, length, record);
         Ok(())
     }
 

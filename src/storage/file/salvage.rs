@@ -1,8 +1,11 @@
-//! The records of a frame whose own sum is wrong: some of them still prove themselves.
+//! The records of frames that are damaged: some of them still prove themselves.
 //!
 //! # Invariants
-//! - A record is taken only if its sum is good and it belongs to the frame.
+//! - A record is taken only if its sum is good and it belongs to the frame, or, where no header
+//!   tells of one, to a frame that began among the same bad bytes.
 
+use super::window::Window;
+use crate::error::Result;
 use crate::format::{FrameHeader, Malformed, Reader, Record, Sums};
 use crate::id::Oid;
 use std::ops::Range;
@@ -77,4 +80,43 @@ fn candidates<'a>(
     let tid = header.tid.number().to_le_bytes();
     let tids = body.get(from + TID.start..).unwrap_or_default().windows(TID.len());
     tids.enumerate().filter(move |(_, bytes)| **bytes == tid).map(move |(index, _)| from + index)
+}
+
+/// Hands `take` the records that stand among the unreadable bytes `place`, with their offsets and
+/// lengths.
+pub(super) fn strays(
+    window: &mut Window<'_>,
+    place: Range<u64>,
+    take: &mut dyn FnMut(u64, u64, &Record<'_>),
+) -> Result<()> {
+    let sums = window.log().sums;
+    let mut at = place.start;
+    while at < place.end {
+        let room = usize::try_from(place.end - at).unwrap_or(usize::MAX);
+        let front = window.get(at, room.min(Record::MAX_HEAD))?;
+        // Cheap, for it is asked of every byte: only what could be a record is summed up.
+        let length = match Record::probe(front) {
+            Ok((length, back)) if length <= room && began(&place, at, back) => length,
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        let bytes = window.get(at, length)?;
+        match Record::decode(&sums, at, &mut Reader::new(bytes)) {
+            Ok(record) => {
+                take(at, length as u64, &record);
+                at += (length as u64).max(1);
+            }
+            Err(_) => at += 1,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a frame that starts `back` bytes before `at` could have begun among the bytes `place`.
+fn began(place: &Range<u64>, at: u64, back: u64) -> bool {
+    let frame = at.checked_sub(back).filter(|frame| *frame >= place.start);
+    let placed = |frame: u64| frame.is_multiple_of(FrameHeader::ALIGNMENT);
+    back >= FrameHeader::LEN as u64 && frame.is_some_and(placed)
 }

@@ -1,0 +1,70 @@
+//! The promises of a damaged log that nothing in it settles: [`Pledges`].
+//!
+//! In a good log, what is promised to one transaction is touched by no other before the promise is
+//! settled. So where another touched it, the promise was settled by what is lost: nobody knows
+//! how, and it must not be given once more.
+//!
+//! # Invariants
+//! - No two open promises exclude each other.
+
+use crate::format::{Fields, FrameKind};
+use crate::id::{GlobalId, Oid};
+use std::collections::{BTreeMap, HashSet};
+
+/// Open promises, by the transactions that they were given to.
+#[derive(Debug, Default)]
+pub(super) struct Pledges {
+    open: BTreeMap<GlobalId, Pledge>,
+}
+
+#[derive(Debug)]
+struct Pledge {
+    at: u64,
+    writes: HashSet<Oid>,
+    reads: HashSet<Oid>,
+}
+
+impl Pledges {
+    /// Takes a good frame at `at`, with the objects it has records of; the frames of promises that
+    /// it shows to have been settled by what is lost.
+    pub(super) fn take(
+        &mut self,
+        at: u64,
+        kind: FrameKind,
+        fields: &Fields,
+        writes: &HashSet<Oid>,
+    ) -> Vec<u64> {
+        let settles = match kind {
+            FrameKind::Commit => fields.participants.is_empty(),
+            FrameKind::Prepare | FrameKind::Abort => true,
+            _ => false,
+        };
+        let own = fields.gtid.filter(|_| settles).and_then(|gtid| self.open.remove(&gtid));
+        let reads: HashSet<Oid> = fields.reads.iter().map(|&(oid, _)| oid).collect();
+        let mut refuted = Vec::new();
+        // The same transaction cannot be promised anything twice.
+        refuted.extend(own.filter(|_| kind == FrameKind::Prepare).map(|pledge| pledge.at));
+        self.open.retain(|_, pledge| {
+            let meets = pledge.excludes(writes, &reads);
+            refuted.extend(meets.then_some(pledge.at));
+            !meets
+        });
+        if let (FrameKind::Prepare, Some(gtid)) = (kind, fields.gtid) {
+            self.open.insert(gtid, Pledge { at, writes: writes.clone(), reads });
+        }
+        refuted
+    }
+
+    /// Those that are in doubt in the end.
+    pub(super) fn in_doubt(&self) -> Vec<GlobalId> {
+        self.open.keys().copied().collect()
+    }
+}
+
+impl Pledge {
+    /// Whether it forbids somebody else to write and rely on these.
+    fn excludes(&self, writes: &HashSet<Oid>, reads: &HashSet<Oid>) -> bool {
+        let taken = |oid| self.writes.contains(oid) || self.reads.contains(oid);
+        writes.iter().any(taken) || reads.iter().any(|oid| self.writes.contains(oid))
+    }
+}
