@@ -112,13 +112,14 @@ impl Subject {
                 Box::new(InDoubt::new(&self.path, gtid, offset, why)).into(),
             ));
         }
-        if !clean {
-            let marks = (walked.proven, end, length);
-            tail::mend(&*self.directory, &self.name, &replay.generation.log, marks)?;
-        }
         let sealed = clean && end > FIRST_FRAME || walked.last == Some(FrameKind::Seal);
         let core = self.core(replay, walked.mark, sealed, lock, length);
+        // Before anything is written: a promise that cannot be taken up refuses the file as it is.
         prepared.values().try_for_each(|&offset| core.take_up(offset))?;
+        if !clean {
+            let marks = (walked.proven, end, length);
+            tail::mend(&*core.directory, &core.name, &core.generation.log, marks)?;
+        }
         if !sealed && end > FIRST_FRAME {
             core.seal()?;
         }
