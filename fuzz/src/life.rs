@@ -40,6 +40,11 @@ impl Expected {
         &self.states[self.states.len() - 1 - usize::from(self.open)]
     }
 
+    /// How many commits there may have been.
+    pub fn commits(&self) -> usize {
+        self.states.len() - 1
+    }
+
     /// These changes were committed; durably, or not yet.
     pub fn committed(&mut self, changes: &[(Oid, Option<Vec<u8>>)], tid: Tid, durable: bool) {
         assert!(!self.open, "nothing is committed where an outcome is not known");
