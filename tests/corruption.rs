@@ -8,11 +8,11 @@ mod locks;
 mod sectors;
 
 use kit::{Files, INDEX, NAME, directory, files, open, without_index, written};
-use perennial::Error;
 use perennial::format::FIRST_FRAME;
-use perennial::storage::FileStorage;
-use perennial::storage::Storage;
-use perennial::storage::file::{FileOptions, Mode};
+use perennial::storage::file::{FileOptions, Mode, verify};
+use perennial::storage::{FileStorage, Storage};
+use perennial::{Error, Oid};
+use std::collections::BTreeMap;
 
 /// The same files with the database cut to `length`.
 fn cut(files: &Files, length: u64) -> Files {
@@ -127,11 +127,20 @@ fn a_flipped_bit_or_a_zeroed_block_is_found_without_a_snapshot() {
 #[test]
 fn a_flipped_bit_never_becomes_data_where_a_snapshot_spares_the_walk() {
     let written = written();
-    let mut errors = 0;
+    let (mut errors, seal) = (0, written.stored.last().unwrap().end);
 
     for at in FIRST_FRAME as usize..written.closed[NAME].len() {
         let directory = directory(&flip(&written.closed, NAME, at));
-        let storage = open(directory, Mode::Existing).unwrap();
+        let storage = match open(directory, Mode::Existing) {
+            Ok(storage) => storage,
+            // The snapshot is held against the sum of the last frame before its mark.
+            Err(Error::Damaged(damage)) => {
+                assert_eq!(damage.offset, seal);
+                errors += 1;
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
         errors += usize::from(written.read(&storage, 5).is_err());
     }
     assert!(errors > 500, "{errors} flips were noticed");
@@ -195,4 +204,63 @@ fn a_snapshot_of_another_database_is_passed_over() {
     files.insert(INDEX.into(), other.closed[INDEX].clone());
 
     mend_snapshot(&written, &files, "of another database");
+}
+
+/// The files after one more transaction that changes an object, and what it stored. They were
+/// closed, or an index snapshot was written behind the transaction.
+fn gone_on(written: &kit::Written, changed: Oid, closed: bool) -> (Files, kit::Stored) {
+    let directory = directory(&written.open);
+    let storage = open(directory.clone(), Mode::Existing).unwrap();
+    let mut bases = BTreeMap::new();
+    for stored in &written.stored {
+        bases.extend(stored.data.keys().map(|&oid| (oid, stored.tid)));
+    }
+    let data = BTreeMap::from([(changed, b"gone on".to_vec())]);
+    let start = storage.facts().log_end;
+    let tid = kit::put(&storage, &data, &mut bases);
+    let stored = kit::Stored { tid, data, start, end: storage.facts().log_end };
+    match closed {
+        true => storage.close().unwrap(),
+        false => storage.write_index().unwrap(),
+    }
+    (files(&*directory), stored)
+}
+
+// R7: two copies of one file went on, and then one was put in the place of the other.
+#[test]
+fn a_snapshot_of_a_copy_that_went_another_way_is_passed_over() {
+    let mut written = written();
+    let (mut ours, stored) = gone_on(&written, Oid::new(1), true);
+    let (theirs, _) = gone_on(&written, Oid::new(2), true);
+    assert_eq!(ours[NAME].len(), theirs[NAME].len(), "nothing but the content tells them apart");
+    ours.insert(INDEX.into(), theirs[INDEX].clone());
+    written.stored.push(stored);
+
+    for mode in [Mode::ReadOnly, Mode::Existing] {
+        let directory = directory(&ours);
+        let found = verify(&*directory, NAME, &mut |_, _| {}).unwrap();
+        assert!(found.is_sound(), "{:?}", found.findings);
+        let storage = open(directory, mode).unwrap();
+        written.check(&storage, 6);
+    }
+}
+
+// R5, R7: it proves how long the log was also where it tells nothing else.
+#[test]
+fn a_snapshot_that_is_passed_over_lets_no_damaged_end_pass_for_a_torn_one() {
+    let written = written();
+    let (left, last) = gone_on(&written, Oid::new(1), false);
+
+    for at in last.end - 16..last.end - 8 {
+        let damaged = flip(&left, NAME, at as usize);
+        let directory = directory(&damaged);
+        match open(directory.clone(), Mode::Existing) {
+            Err(Error::Damaged(damage)) => {
+                assert_eq!((damage.offset, damage.proven), (last.start, last.end));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(files(&*directory), damaged, "the file is as it was");
+        written.check(&open(directory, Mode::ReadOnly).unwrap(), 5);
+    }
 }

@@ -1,12 +1,12 @@
 //! Frames whose sums are right and whose numbers are not: whoever forges them gets an error.
 
-use super::kit::{Files, NAME, Written, directory, open, put, written};
+use super::kit::{Files, NAME, Written, directory, files, open, put, written};
 use crate::support::errors::logged;
 use perennial::format::{
     FileHeader, FrameBuilder, FrameHeader, FrameKind, RecordHead, Sums, put_bytes, put_varint,
 };
-use perennial::storage::file::Mode;
-use perennial::storage::{Batch, Storage};
+use perennial::storage::file::{FileOptions, Mode};
+use perennial::storage::{Batch, FileStorage, Storage};
 use perennial::{Error, Oid, Tid};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -125,6 +125,31 @@ fn a_record_of_an_impossible_object_is_refused() {
         let outcome = open(directory(files), Mode::Existing);
         assert!(matches!(outcome, Err(Error::Corrupt(_) | Error::Exhausted(_))), "{number}");
     }
+}
+
+// R6: what cannot be taken up is no reason to touch what stands behind it.
+#[test]
+fn a_file_with_a_promise_that_breaks_a_rule_is_refused_before_its_end_is_mended() {
+    let forger = Forger::new();
+    let mut body = Vec::new();
+    put_varint(&mut body, 5);
+    put_bytes(&mut body, &[1; 16]);
+    let fields_len = body.len() as u32;
+    body.extend_from_slice(&[0xff; 64]);
+    let tid = forger.written.stored.last().unwrap().tid;
+    let (kind, body_len) = (FrameKind::Prepare, body.len() as u64);
+    let header =
+        FrameHeader { kind, tid, body_len, record_count: 1, fields_len, ..forger.header() };
+    let mut damaged = forger.with(&header, &body);
+    damaged.get_mut(NAME).unwrap().extend_from_slice(b"a torn end");
+
+    let directory = directory(&damaged);
+    let options = FileOptions { housekeeping: false, ..FileOptions::default() };
+    let options = FileOptions { hold_in_doubt: true, ..options };
+    let outcome = FileStorage::open(directory.clone(), NAME, options);
+
+    assert!(matches!(outcome, Err(Error::Corrupt(_))), "{outcome:?}");
+    assert_eq!(files(&*directory), damaged, "the files are as they were");
 }
 
 // R3: the last transaction is of tomorrow, or of the last year that has four digits.

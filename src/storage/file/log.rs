@@ -121,6 +121,14 @@ impl Log {
             .map_err(|wrong| self.corrupt(offset, wrong))
     }
 
+    /// What should be the sum of the frame that ends at `end`, unchecked; `None` where none can.
+    pub(super) fn sum_before(&self, end: u64) -> Result<Option<u64>> {
+        let trailer = FrameHeader::TRAILER_LEN;
+        let Some(start) = end.checked_sub(trailer as u64) else { return Ok(None) };
+        let bytes = self.read(start, trailer)?;
+        Ok(bytes.first_chunk().map(|sum| u64::from_le_bytes(*sum)))
+    }
+
     /// `length` bytes at `offset`.
     pub(super) fn bytes(&self, offset: u64, length: u64, bound: u64) -> Result<Cow<'_, [u8]>> {
         if offset.checked_add(length).is_none_or(|end| end > bound) {

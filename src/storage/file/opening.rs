@@ -19,7 +19,8 @@ use super::{FileOptions, Mode, index_file, tail};
 use crate::error::{Damage, Error, InDoubt, Result};
 use crate::file::{Access, AppendFile, Directory, FileIdentity, Process};
 use crate::format::{
-    FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Malformed, Sums, TypeId,
+    FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, IndexHeader, Malformed, Sums,
+    TypeId,
 };
 use crate::id::{GlobalId, Oid};
 use crate::storage::{DurableMark, TypeTable};
@@ -94,6 +95,8 @@ struct Replay {
     mark: Mark,
     /// Everything below was durable once.
     proven: u64,
+    /// So the snapshot says, also where nothing else of it is believed.
+    vouched: u64,
 }
 
 impl Subject {
@@ -101,7 +104,7 @@ impl Subject {
         remove_leftovers(&*self.directory, &self.name);
         let length = self.length()?;
         let mut replay = self.replay(true)?;
-        if length < replay.proven && self.options.accept_shorter {
+        if length < replay.vouched && self.options.accept_shorter {
             let given_out = replay.mark.next_oid;
             replay = self.replay(false)?;
             replay.mark.next_oid = replay.mark.next_oid.max(given_out);
@@ -109,16 +112,17 @@ impl Subject {
             let failed = |error| Error::io("remove the index snapshot of", &self.path, error);
             index_file::forget(&*self.directory, &self.name).map_err(failed)?;
         }
-        let proven = replay.proven;
-        if length < proven {
-            return Err(Damage::new(&self.path, length, proven, "the file ends there").into());
+        let vouched = replay.vouched;
+        if length < vouched {
+            return Err(Damage::new(&self.path, length, vouched, "the file ends there").into());
         }
-        let clean = replay.mark.at == length && proven == length;
+        let clean = replay.mark.at == length && replay.proven == length;
         let walked = replay.walk(length)?;
         let end = walked.mark.at;
-        if end < walked.proven {
+        let proven = walked.proven.max(vouched);
+        if end < proven {
             let what = walked.wrong.map_or("the log ends there".into(), |wrong| wrong.0);
-            return Err(Damage::new(&self.path, end, walked.proven, what).into());
+            return Err(Damage::new(&self.path, end, proven, what).into());
         }
         let prepared = replay.prepared.clone();
         if let Some((&gtid, &offset)) = prepared.first_key_value()
@@ -129,13 +133,14 @@ impl Subject {
                 Box::new(InDoubt::new(&self.path, gtid, offset, why)).into(),
             ));
         }
-        if !clean {
-            let marks = (walked.proven, end, length);
-            tail::mend(&*self.directory, &self.name, &replay.generation.log, marks)?;
-        }
         let sealed = clean && end > FIRST_FRAME || walked.last == Some(FrameKind::Seal);
         let core = self.core(replay, walked.mark, sealed, lock, length);
+        // Before anything is written: a promise that cannot be taken up refuses the file as it is.
         prepared.values().try_for_each(|&offset| core.take_up(offset))?;
+        if !clean {
+            let marks = (walked.proven, end, length);
+            tail::mend(&*core.directory, &core.name, &core.generation.log, marks)?;
+        }
         if !sealed && end > FIRST_FRAME {
             core.seal()?;
         }
@@ -205,6 +210,13 @@ impl Subject {
             false => None,
         };
         let log = Log::new(self.file.clone(), self.path.clone(), sums, self.options.reads);
+        let vouched = told.as_ref().map_or(FIRST_FRAME, |told| told.header.valid_upto);
+        let told = match told {
+            Some(told) if self.length()? < vouched || self.leads_to(&log, &told.header)? => {
+                Some(told)
+            }
+            _ => None,
+        };
         let (number, history_from) = (self.header.generation, self.header.history_from);
         let generation = |index| Generation::new(number, log, index, history_from);
         let Some(told) = told else {
@@ -217,6 +229,7 @@ impl Subject {
                 prepared: BTreeMap::new(),
                 mark: Mark::start(&self.header, self.header.sum()),
                 proven: FIRST_FRAME,
+                vouched,
             });
         };
         let index_file::Told { header, tables, types, index } = told;
@@ -229,8 +242,25 @@ impl Subject {
             decisions: tables.decisions.into_iter().collect(),
             prepared: tables.prepared.into_iter().collect(),
             mark: Mark { at, chain: header.chain, tid: header.tid, next_oid: header.next_oid },
-            proven: header.valid_upto,
+            proven: vouched,
+            vouched,
         })
+    }
+
+    /// Whether the log came by where the snapshot says that it did. A copy of the file that went
+    /// another way has other frames there, perhaps as long; then nothing of the snapshot counts
+    /// but that the log was so long: what stands there may as well be damaged.
+    fn leads_to(&self, log: &Log, snapshot: &IndexHeader) -> Result<bool> {
+        let at = snapshot.scan_from;
+        let sum = match at {
+            FIRST_FRAME => Some(self.header.sum()),
+            _ => log.sum_before(at)?,
+        };
+        let leads = sum == Some(snapshot.chain);
+        if !leads {
+            tracing::warn!(path = %self.path.display(), at, "the index snapshot is of another log");
+        }
+        Ok(leads)
     }
 
     fn core(
@@ -292,10 +322,11 @@ impl Subject {
 impl Replay {
     /// Walks the log below `length` and takes in every good frame.
     fn walk(&mut self, length: u64) -> Result<Walked> {
-        let Replay { generation, types, defined, pinned, decisions, prepared, mark, proven } = self;
+        let Replay { generation, types, defined, pinned, decisions, prepared, .. } = self;
+        let (mark, proven) = (self.mark, self.proven);
         generation.publish(mark.at, mark.tid, std::iter::empty());
         let generation = &*generation;
-        walk(&generation.log, length, *mark, *proven, |frame| {
+        walk(&generation.log, length, mark, proven, |frame| {
             let wrong = |wrong| generation.log.corrupt(frame.offset, wrong);
             let fields = Fields::decode(frame.fields()).map_err(wrong)?;
             for (id, definition) in fields.types {

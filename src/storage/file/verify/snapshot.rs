@@ -5,7 +5,8 @@
 //! end.
 //!
 //! # Invariants
-//! - What the snapshot cannot prove by its own sums is passed over, as opening does.
+//! - What the snapshot cannot prove by its own sums, or is of another log, is passed over, as
+//!   opening does.
 
 use super::finding::{Finding, FindingKind};
 use super::tally::Tally;
@@ -25,6 +26,8 @@ pub(super) struct Compared {
     told: Told,
     /// Whether the scan has come by the snapshot's mark.
     done: bool,
+    /// Whether the log came by there as the snapshot says.
+    counts: bool,
     /// Slots that point beyond the mark.
     later: Vec<(Oid, u64)>,
 }
@@ -41,7 +44,9 @@ pub(super) fn read(
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         Err(error) => error.to_string().into(),
         Ok(file) => match read_file(&file, header, sums) {
-            Ok(told) => return Some(Compared { told, done: false, later: Vec::new() }),
+            Ok(told) => {
+                return Some(Compared { told, done: false, counts: true, later: Vec::new() });
+            }
             Err(wrong) => wrong.0,
         },
     };
@@ -73,9 +78,16 @@ impl Compared {
             return Ok(());
         }
         self.done = true;
-        let fits = (mark.at, mark.chain, mark.tid) == (header.scan_from, header.chain, header.tid);
-        if continued && !fits {
+        let leads = (mark.at, mark.chain) == (header.scan_from, header.chain);
+        if continued && !leads {
             let what = format!("no frame ends at offset {} as it should", header.scan_from);
+            tally.find(Finding::new(FindingKind::IndexPassedOver, 0, what));
+            self.counts = false;
+            return Ok(false);
+        }
+        let fits = leads && mark.tid == header.tid;
+        if continued && !fits {
+            let what = "it names another transaction as the last one before its mark";
             tally.find(Finding::new(FindingKind::Index, 0, what));
         }
         for page in 0..header.pages {
@@ -142,7 +154,7 @@ impl Compared {
                 settle(tally, oid, slot, newest)?;
             }
         }
-        if tally.has_losses() || !self.done {
+        if tally.has_losses() || !self.done || !self.counts {
             return Ok(());
         }
         let at = self.told.header.tables_start().unwrap_or(u64::MAX);

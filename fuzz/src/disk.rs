@@ -1,0 +1,13 @@
+//! The simulated disk of the library's own tests.
+
+#![allow(dead_code, reason = "a target needs less of it than the tests do")]
+#![allow(missing_debug_implementations)]
+
+#[path = "../../tests/support/platter.rs"]
+pub mod platter;
+#[path = "../../tests/support/rng.rs"]
+pub mod rng;
+#[path = "../../tests/support/sim.rs"]
+pub mod sim;
+#[path = "../../tests/support/sparse.rs"]
+pub mod sparse;
