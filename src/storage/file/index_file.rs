@@ -98,6 +98,8 @@ fn write_through(core: &Core, temporary: &str) -> Result<()> {
     file.append(tables_start, &tables).map_err(failed)?;
     file.append(0, &header.encode()).map_err(failed)?;
     file.sync().map_err(failed)?;
+    // A commit may have failed meanwhile: who is halted leaves the directory as it is.
+    core.check_running(&core.ordered.lock())?;
     core.directory.replace(temporary, &name).map_err(failed)?;
     core.directory.sync().map_err(failed)?;
     core.snapshot_upto.store(scan_from, Ordering::Release);
