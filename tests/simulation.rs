@@ -12,12 +12,15 @@
 //! `PERENNIAL_MINUTES` says, or over `PERENNIAL_SEEDS` seeds from `PERENNIAL_SEED` on. A failure
 //! prints its seed.
 
+mod damage;
 mod explore;
 mod flow;
+mod group;
 mod life;
 mod model;
 mod run;
 mod story;
+mod tally;
 mod witness;
 
 use run::{Bound, run};
@@ -26,6 +29,15 @@ use run::{Bound, run};
 #[test]
 fn whatever_a_seed_brings_no_promise_is_lost_and_no_commit_halved() {
     run(0, Bound::Seeds(150));
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    run::alone(|| {
+        for seed in 1000..1010 {
+            assert_eq!(explore::explore(seed), explore::explore(seed), "seed {seed}");
+        }
+    });
 }
 
 /// The long one.

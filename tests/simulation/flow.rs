@@ -6,6 +6,7 @@ use crate::support::rng::Rng;
 use perennial::transaction::Savepoint;
 use perennial::{Connection, Durability, Error, Result, Tid, Transaction, TransactionManager};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A job that pays what was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,7 +61,11 @@ impl Flow {
             4 => self.abort(),
             5 => self.save()?,
             6 => self.roll_back(rng)?,
-            _ => self.act(sides, rng, stamp)?,
+            number => {
+                for side in one_or_all(sides.len(), number, rng) {
+                    self.act(sides, side, rng, stamp)?;
+                }
+            }
         }
         Ok(None)
     }
@@ -93,9 +98,8 @@ impl Flow {
     }
 
     /// Does something with an object of one side.
-    fn act(&mut self, sides: &[Side], rng: &mut Rng, stamp: u64) -> Result<()> {
+    fn act(&mut self, sides: &[Side], number: usize, rng: &mut Rng, stamp: u64) -> Result<()> {
         let work = self.work.as_mut().expect("it was begun");
-        let number = rng.below(sides.len() as u64) as usize;
         let Some(conn) = &self.conns[number] else { return Ok(()) };
         let (side, changes) = (&sides[number], &mut work.changes[number]);
         let what = rng.below(8);
@@ -180,6 +184,17 @@ impl Flow {
             }
             Err(Error::Conflict(_)) => Ok(End::Conflict),
             Err(error) => Err(error),
+        }
+    }
+}
+
+/// Some side, or each of them.
+fn one_or_all(count: usize, number: u64, rng: &mut Rng) -> Range<usize> {
+    match number {
+        7..11 => 0..count,
+        _ => {
+            let one = rng.below(count as u64) as usize;
+            one..one + 1
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Databases at work on a simulated disk, as a seed says, and the stories of their files.
 
 use super::flow::{Flow, Pay};
+use super::group;
 use super::model::{self, KINDS, Sum, Value};
 use super::story::{Shared, Story};
+use super::tally::Seen;
 use super::witness::Witness;
 use crate::support::databases::loose;
 use crate::support::rng::Rng;
@@ -16,6 +18,7 @@ use perennial::{
     Settings, Tid, View,
 };
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// The files.
 pub const NAMES: [&str; 2] = ["a.db", "b.db"];
@@ -33,6 +36,8 @@ pub struct Plan {
     pub large: bool,
     /// Whether somebody does the housekeeping.
     pub tended: bool,
+    /// Whether several threads commit at once, now and then.
+    pub groups: bool,
 }
 
 impl Plan {
@@ -43,6 +48,7 @@ impl Plan {
             jobs: rng.below(4) == 0,
             large: rng.below(16) == 0,
             tended: rng.below(4) == 0,
+            groups: rng.below(4) == 0,
         }
     }
 }
@@ -92,7 +98,12 @@ impl Side {
         self.check_books(plan)?;
         if plan.jobs {
             let paid = self.paid;
-            let runner = self.db.runner().on_with::<Pay>(Policy::default(), move |context, job| {
+            // A job that failed waits longer than the run takes: no clock decides what happens.
+            let hour = Duration::from_secs(3600);
+            let mut policy = Policy { backoff: hour, backoff_cap: hour, ..Policy::default() };
+            policy.breaker = u32::MAX;
+            let runner = self.db.runner().on_with::<Pay>(policy, move |context, job| {
+                Seen::Job.note();
                 context.complete(|conn| conn.modify(paid, |sum| sum.0 += job.cents))?;
                 Ok(())
             });
@@ -124,8 +135,10 @@ impl Side {
     /// Some object that is there as of `tid`, and what it is.
     pub fn pick(&self, rng: &mut Rng, tid: Tid) -> Option<(Oid, Value)> {
         let story = self.witness.story();
-        let count = story.objects.len() as u64;
-        let number = rng.below(count.max(1)) as usize;
+        // A few are in demand.
+        let count = (story.objects.len() as u64).max(1);
+        let among = if rng.coin() { count.min(6) } else { count };
+        let number = rng.below(among) as usize;
         let (&oid, _) = story.objects.iter().nth(number)?;
         model::told(&story, oid, tid).map(|value| (oid, value))
     }
@@ -237,8 +250,9 @@ impl Life {
         self.sides.iter_mut().try_for_each(|side| side.settle_in(&self.plan))?;
         let count = self.sides.len();
         for _ in 0..self.plan.flows {
-            let only = self.rng.below(count as u64 + 1) as usize;
-            let flow = Flow::new(&self.sides, |number| only == count || only == number);
+            // One side, or more often all.
+            let only = self.rng.below(2 * count as u64) as usize;
+            let flow = Flow::new(&self.sides, |number| only >= count || only == number);
             self.flows.push(flow);
         }
         Ok(())
@@ -275,6 +289,7 @@ impl Life {
             6 => self.look_back(number),
             7 => self.look_while_writing(number),
             8 | 9 if self.plan.tended => self.tend(number),
+            10 | 11 if self.plan.groups => return self.commit_together(number),
             _ => self.flow(),
         };
         self.expect(outcome);
@@ -307,6 +322,21 @@ impl Life {
         }
     }
 
+    /// Commits what several threads want.
+    fn commit_together(&mut self, number: usize) {
+        let (disk, side) = (self.disk.clone(), &self.sides[number]);
+        for outcome in group::commit(&disk, side, &mut self.rng, self.stamp) {
+            if !matches!(outcome, Err(Error::Conflict(_))) {
+                self.expect(outcome);
+            }
+        }
+    }
+
+    /// How much of each file is durable, for certain.
+    pub fn durable(&self) -> Vec<u64> {
+        self.sides.iter().map(|side| side.witness.file.facts().durable).collect()
+    }
+
     fn tend(&mut self, number: usize) -> Result<()> {
         self.sides[number].witness.settling(|file| file.tend()).map(drop)
     }
@@ -328,6 +358,7 @@ impl Life {
                 });
             });
         }
+        Seen::Snapshot.note();
         let outcome = side.witness.settling(|file| file.write_index());
         self.disk.leave_alone();
         outcome
@@ -381,7 +412,7 @@ impl Life {
         })
     }
 
-    fn is_halted(&self) -> bool {
+    pub fn is_halted(&self) -> bool {
         self.sides.iter().any(|side| side.witness.story().halted.is_some())
     }
 
@@ -418,6 +449,8 @@ impl Life {
         self.disk = self.disk.kill();
         self.let_go();
         self.sides.clear();
+        // What the dead try in their last moments is not worth a word.
+        self.stories.iter().for_each(|it| it.lock().expect("no panic before").halted = None);
     }
 
     fn let_go(&mut self) {
@@ -439,6 +472,7 @@ impl Life {
 /// Opens a file for reading only and compares.
 fn look(disk: &SimDisk, name: &str, story: &Shared, beside_writer: bool) -> Result<()> {
     let follower = quiet(disk, name, Mode::ReadOnly)?;
+    Seen::Look.note();
     let mut story = story.lock().expect("no panic before");
     disk.calmly(|| story.shown(disk.moment(), &follower, beside_writer));
     Ok(())

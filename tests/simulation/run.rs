@@ -1,6 +1,7 @@
 //! Running seeds, and telling what was seen.
 
 use super::explore::{Count, explore};
+use super::tally;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,11 +23,20 @@ pub fn asked() -> (u64, Bound) {
     (first, seeds.or(minutes).unwrap_or(Bound::Seeds(2000)))
 }
 
-/// Explores seeds from `first` on.
-pub fn run(first: u64, bound: Bound) {
-    // Databases of one seed have one id: two runs at a time would take them for one another's.
+/// Does it while nobody else explores: databases of one seed have one id, and two runs at a time
+/// would take them for one another's.
+pub fn alone<T>(act: impl FnOnce() -> T) -> T {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    act()
+}
+
+/// Explores seeds from `first` on.
+pub fn run(first: u64, bound: Bound) {
+    alone(|| run_alone(first, bound));
+}
+
+fn run_alone(first: u64, bound: Bound) {
     let begun = Instant::now();
     let (mut seen, mut told, mut seed) = (Count::default(), Instant::now(), first);
     loop {
@@ -71,4 +81,5 @@ fn tell(first: u64, seed: u64, seen: &Count, begun: Instant) {
         seen.again,
         seen.states as f64 / seconds,
     );
+    println!("  with {}", tally::told());
 }

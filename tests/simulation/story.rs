@@ -3,7 +3,7 @@
 use perennial::storage::{
     Batch, FileStorage, Load, Snapshot, Storage, StoredTransaction, TwoPhase,
 };
-use perennial::{GlobalId, Oid, Tid};
+use perennial::{Error, GlobalId, Oid, Tid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -90,11 +90,15 @@ struct Chapter {
 #[derive(Debug)]
 pub struct Story {
     chapters: Vec<Chapter>,
+    /// How many commits readers see now.
+    taken: usize,
     /// What readers see now.
     pub objects: Objects,
     pub last_tid: Tid,
     /// How many actions of the disk there were when the storage was first known to be halted.
     pub halted: Option<usize>,
+    /// Whether several threads commit at once, so that what is newest is not known.
+    pub racing: bool,
     /// Transactions of several databases in which this one stores something and does not decide.
     pub shares: BTreeSet<GlobalId>,
 }
@@ -109,7 +113,8 @@ impl Story {
 
     fn beginning(chapter: Chapter, shares: BTreeSet<GlobalId>) -> Story {
         let (chapters, last_tid) = (vec![chapter], Tid::ZERO);
-        Story { chapters, objects: Objects::new(), last_tid, halted: None, shares }
+        let (objects, halted, racing) = (Objects::new(), None, false);
+        Story { chapters, taken: 0, objects, last_tid, halted, racing, shares }
     }
 
     /// What may be found if the power goes at `moment`: the beginning of another story.
@@ -147,9 +152,8 @@ impl Story {
 
     /// It is committed; `durable`: it, and what precedes it, survives a power loss from now on.
     pub fn acknowledge(&mut self, moment: usize, entry: &Arc<Entry>, tid: Tid, durable: bool) {
-        assert!(tid > self.last_tid, "{tid} follows {}", self.last_tid);
         entry.set_tid(tid);
-        self.take_in(entry);
+        self.take_in();
         let entries = &self.now().entries;
         let place = entries.iter().position(|(_, other)| Arc::ptr_eq(other, entry));
         let place = place.expect("it was begun");
@@ -165,7 +169,7 @@ impl Story {
 
     /// How many commits are visible.
     pub fn visible(&self) -> usize {
-        self.entries().filter(|entry| entry.tid().is_some()).count()
+        self.taken
     }
 
     /// So many commits survive a power loss from now on.
@@ -188,8 +192,18 @@ impl Story {
         found.map(|(_, entry)| entry.clone())
     }
 
-    fn take_in(&mut self, entry: &Arc<Entry>) {
-        let tid = entry.tid().expect("it is committed");
+    /// Shows what is committed; of several at once those first that stand first in the log.
+    fn take_in(&mut self) {
+        let entries = self.now().entries.clone();
+        for (_, entry) in &entries[self.taken..] {
+            let Some(tid) = entry.tid() else { return };
+            self.show(entry, tid);
+            self.taken += 1;
+        }
+    }
+
+    fn show(&mut self, entry: &Arc<Entry>, tid: Tid) {
+        assert!(tid > self.last_tid, "{tid} follows {}", self.last_tid);
         for (number, write) in entry.batch.writes().enumerate() {
             let revisions = self.objects.entry(write.oid).or_default();
             let before = revisions.last().map_or(Tid::ZERO, |(tid, ..)| *tid);
@@ -246,10 +260,11 @@ impl Story {
         let entries: Vec<_> =
             chapter.entries[..found].iter().map(|(_, entry)| (0, entry.clone())).collect();
         (self.objects, self.last_tid, self.halted) = (Objects::new(), Tid::ZERO, None);
-        entries.iter().for_each(|(_, entry)| self.take_in(entry));
         // An opening shows nothing that it has not made durable.
         let floors = vec![(moment, found)];
         self.chapters.push(Chapter { since: moment, entries, floors, promised });
+        self.taken = 0;
+        self.take_in();
         self.compare(storage, &transactions, &known);
     }
 
@@ -331,6 +346,37 @@ impl Story {
         }
         if beside_writer {
             self.promise(moment, found);
+        }
+    }
+
+    /// Checks what a file with a damage shows, all commits of which were durable: each object as
+    /// it was, or an error.
+    pub fn shown_despite_damage(&self, storage: &FileStorage) {
+        let transactions = storage.transactions(Tid::ZERO, Tid::MAX).expect("transactions");
+        let (mut found, mut whole) = (0, true);
+        for (transaction, entry) in transactions.zip(self.entries()) {
+            match transaction {
+                Ok(transaction) => entry.check(&transaction, storage),
+                Err(error) => {
+                    assert!(matches!(error, Error::Corrupt(_)), "{error:?}");
+                    whole = false;
+                    break;
+                }
+            }
+            found += 1;
+        }
+        assert!(!whole || found == self.taken, "damage left {found} of {} commits", self.taken);
+        let snapshot = storage.snapshot().expect("a snapshot");
+        for (&oid, revisions) in &self.objects {
+            let (tid, entry, number) = revisions.last().expect("it has one");
+            let content = entry.batch.write(*number).content;
+            match (snapshot.load(oid), content) {
+                (Err(Error::Corrupt(_)), _) | (Ok(Load::Removed(_)), None) => {}
+                (Ok(Load::Found(it)), Some(content)) => {
+                    assert!(it.tid == *tid && *it.data == *content.data, "object {oid}");
+                }
+                (loaded, _) => panic!("object {oid} of a damaged file: {loaded:?}"),
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A storage that tells a story of everything that is asked of it.
 
 use super::story::{Entry, Shared, Story};
+use super::tally::Seen;
 use crate::support::sim::SimDisk;
 use perennial::file::{Access, Directory};
 use perennial::format::{Coordinator, TypeDef, TypeId};
@@ -85,6 +86,9 @@ impl Witness {
 
     /// Checks a verdict against what the story says is newest.
     fn judge<T>(&self, verdict: &Result<Verdict<T>>, outdated: &BTreeSet<Oid>) {
+        if self.story().racing {
+            return;
+        }
         match verdict {
             Ok(Verdict::Passed(_)) => assert!(outdated.is_empty(), "{outdated:?} did not conflict"),
             Ok(Verdict::Conflicts(contenders)) => {
@@ -114,11 +118,17 @@ impl Storage for Witness {
         self.note.of(&verdict);
         match &verdict {
             Ok(Verdict::Passed(receipt)) => {
+                Seen::Commit.note();
                 let durable = batch.durability == Durability::Sync || gtid.is_some();
                 self.story().acknowledge(moment, &entry, receipt.tid, durable);
             }
-            Err(Error::Unknown(_)) => {}
-            _ => self.story().refuse(&entry),
+            Err(Error::Unknown(_)) => Seen::Unknown.note(),
+            other => {
+                if other.is_ok() {
+                    Seen::Conflict.note();
+                }
+                self.story().refuse(&entry);
+            }
         }
         verdict
     }
@@ -195,6 +205,7 @@ impl TwoPhase for Witness {
         }
         match verdict? {
             Verdict::Passed(inner) => {
+                Seen::Shared.note();
                 let moment = self.note.disk.moment();
                 self.story().promise(moment, before);
                 let note = self.note.clone();
@@ -214,6 +225,7 @@ impl TwoPhase for Witness {
         let settled = self.file.settle(gtid, committed);
         self.note.of(&settled);
         if let (Some(entry), Ok(())) = (&entry, &settled) {
+            Seen::Settled.note();
             let moment = self.note.disk.moment();
             self.story().acknowledge(moment, entry, self.file.last_tid(), true);
         }
