@@ -39,6 +39,7 @@ mod savepoints;
 mod several;
 mod shapes;
 mod simulated_disk;
+mod simulation;
 mod staged_files;
 mod storage_laws;
 mod tidy;

@@ -387,6 +387,138 @@ fn a_sync_after_a_lost_one_makes_the_length_durable_and_not_the_bytes() {
     assert_eq!(found_bytes(&disk, Policy::Nothing)[0], b"old\0\0\0\0");
 }
 
+#[test]
+fn a_torn_sync_keeps_some_sectors_and_calls_the_others_clean() {
+    let torn: Vec<Vec<u8>> = (0..40)
+        .map(|more| {
+            let (disk, file) = disk_with(&[0; 8192]);
+            // What arrives depends on how much was done before.
+            (0..more).for_each(|_| disk.sync().unwrap());
+            disk.fail(Kind::Sync, 0, Failure::Torn, Times::Once);
+            file.append(0, &[1; 4096]).unwrap();
+            file.sync().unwrap_err();
+            assert_eq!(content(&disk, "a").unwrap()[..4096], [1; 4096], "reads still show it");
+            file.sync().unwrap();
+            found_bytes(&disk, Policy::Everything).remove(0)
+        })
+        .collect();
+
+    let sector = |bytes: &Vec<u8>, number: usize| bytes[512 * number] == 1;
+    assert!(torn.iter().all(|bytes| bytes[4096..] == [0; 4096]));
+    assert!(torn.iter().any(|bytes| sector(bytes, 0) && !sector(bytes, 1)));
+    assert!(torn.iter().any(|bytes| !sector(bytes, 0) && sector(bytes, 1)));
+}
+
+#[test]
+fn a_full_disk_refuses_names_trims_and_syncs_too() {
+    let (disk, file) = disk_with(b"kept");
+    for kind in [Kind::Create, Kind::Rename, Kind::SyncNames, Kind::Trim, Kind::Sync] {
+        disk.fail(kind, 0, Failure::Full, Times::Once);
+    }
+
+    let refusals = [
+        disk.open("b", Access::CreateNew).unwrap_err(),
+        disk.replace("a", "b").unwrap_err(),
+        disk.sync().unwrap_err(),
+        file.trim(0).unwrap_err(),
+        file.sync().unwrap_err(),
+    ];
+
+    assert!(refusals.iter().all(|refusal| refusal.kind() == ErrorKind::StorageFull));
+    assert_eq!(
+        (disk.names().unwrap(), content(&disk, "a").unwrap()),
+        (vec!["a".into()], b"kept".into())
+    );
+}
+
+#[test]
+fn on_a_calm_disk_nothing_fails_and_the_plan_stays() {
+    let (disk, file) = disk_with(b"");
+    disk.fail(Kind::Write, 0, Failure::Io, Times::Once);
+
+    disk.calmly(|| file.append(0, b"a").unwrap());
+
+    file.append(1, b"b").unwrap_err();
+}
+
+#[test]
+fn a_killed_process_does_nothing_more_and_what_it_wrote_is_as_unsynced_as_it_was() {
+    let (disk, file) = disk_with(b"old");
+    assert!(file.try_lock().unwrap());
+    file.append(3, b" new").unwrap();
+    disk.rename_new("a", "b").unwrap();
+
+    let next = disk.kill();
+
+    file.append(7, b"?").unwrap_err();
+    file.sync().unwrap_err();
+    disk.names().unwrap_err();
+    disk.open("b", Access::Read).unwrap_err();
+    assert_eq!(content(&next, "b").unwrap(), b"old new");
+    assert!(next.open("b", Access::Write).unwrap().try_lock().unwrap(), "locks die with it");
+    assert_eq!(content(&next.crash(Policy::Nothing, 0), "a").unwrap(), b"old");
+    assert_eq!(content(&next.crash(Policy::Everything, 0), "b").unwrap(), b"old new");
+}
+
+#[test]
+fn something_can_be_done_before_an_action_and_only_once() {
+    let (disk, file) = disk_with(b"");
+    let meanwhile = file.clone();
+    disk.interrupt(Kind::Write, 1, move || meanwhile.append(0, b"x").unwrap());
+
+    for at in 1..4 {
+        file.append(at, b"y").unwrap();
+    }
+
+    let done = disk.actions();
+    let offsets = done.iter().filter_map(|action| match action {
+        Action::Write { offset, bytes, .. } if bytes.len() == 1 => Some(*offset),
+        _ => None,
+    });
+    assert!(offsets.eq([1, 0, 2, 3]));
+    let meanwhile = file.clone();
+    disk.interrupt(Kind::Sync, 0, move || meanwhile.append(9, b"x").unwrap());
+    disk.leave_alone();
+    file.sync().unwrap();
+    assert_eq!(file.len().unwrap(), 4);
+}
+
+#[test]
+fn chosen_moments_are_those_of_all() {
+    let (disk, file) = disk_with(b"");
+    for at in 0..10 {
+        file.append(at, b"x").unwrap();
+        file.sync().unwrap();
+    }
+    let chosen = [0, 3, 4, 9, disk.moment()];
+
+    let mut seen = Vec::new();
+    disk.at_moments(&chosen, |moment| {
+        seen.push(moment.number);
+        for policy in Policy::ALL {
+            let again = disk.crash_at(moment.number, policy, 5);
+            assert_eq!(content(&moment.crash(policy, 5), "a"), content(&again, "a"));
+        }
+    });
+
+    assert_eq!(seen, chosen);
+}
+
+#[test]
+fn what_was_done_to_a_file_is_told_from_what_was_done_to_another() {
+    let (disk, file) = disk_with(b"");
+    let other = disk.open("other", Access::CreateNew).unwrap();
+    let since = disk.moment();
+
+    other.append(0, b"x").unwrap();
+    file.append(0, b"x").unwrap();
+    disk.rename_new("a", "a.old").unwrap();
+    disk.open("a.tmp-index", Access::CreateNew).unwrap().append(0, b"x").unwrap();
+
+    let done = disk.actions_on("a", since);
+    assert!(matches!(done[..], [Action::Write { .. }, Action::Rename { .. }]), "{done:?}");
+}
+
 /// What is done to a file, at random.
 #[derive(Debug, Clone)]
 enum Step {

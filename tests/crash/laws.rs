@@ -111,6 +111,25 @@ fn an_older_snapshot_put_back_changes_no_answer() {
     assert_eq!(data(&storage, oid), None);
 }
 
+// R10: a commit that is faster than the snapshot fails, and the snapshot was ready but for its name.
+#[test]
+fn a_database_that_halts_meanwhile_gives_no_snapshot_its_name() {
+    let disk = SimDisk::new();
+    let storage = Arc::new(open(&disk).unwrap());
+    store(&storage, Durability::Sync, b"first").unwrap();
+    let (failing, committing) = (disk.clone(), storage.clone());
+    disk.interrupt(Kind::Write, 2, move || {
+        failing.fail(Kind::Sync, 0, Failure::Io, Times::Once);
+        let unknown = store(&committing, Durability::Sync, b"second");
+        assert!(matches!(unknown, Err(Error::Unknown(_))), "{unknown:?}");
+    });
+
+    let halted = storage.write_index();
+
+    assert!(matches!(halted, Err(Error::Halted(_))), "{halted:?}");
+    assert_eq!(disk.names().unwrap(), [NAME]);
+}
+
 // A frame may end beyond what one memory map covers.
 #[test]
 fn a_record_that_crosses_the_end_of_a_map_is_read_whole() {

@@ -48,8 +48,9 @@ pub enum Action {
     Trim { inode: usize, length: u64 },
     /// A file was synced.
     Sync { inode: usize },
-    /// A sync failed and called what it had not written clean.
-    Lose { inode: usize },
+    /// A sync failed and called what it had not written clean; where there is a seed, some of it
+    /// had arrived.
+    Lose { inode: usize, kept: Option<u64> },
     /// Something failed and changed nothing.
     Refused,
 }
@@ -144,7 +145,7 @@ impl State {
                 file.unsynced.push(action.clone());
             }
             Action::Sync { inode } => self.files[*inode].sync(),
-            Action::Lose { inode } => self.files[*inode].unsynced.clear(),
+            Action::Lose { inode, kept } => self.files[*inode].lose(*kept),
             Action::Refused => {}
         }
     }
@@ -178,6 +179,13 @@ impl Content {
         }
         // The length is the file's, whatever became of the bytes: an earlier sync may have lost them.
         self.durable.resize(self.cache.len());
+    }
+
+    fn lose(&mut self, kept: Option<u64>) {
+        if let Some(seed) = kept {
+            self.durable = self.crash(Policy::Sectors, &mut Rng::new(seed));
+        }
+        self.unsynced.clear();
     }
 
     fn crash(&self, policy: Policy, rng: &mut Rng) -> Sparse {

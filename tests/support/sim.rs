@@ -18,8 +18,13 @@
 //! Before that, actions can be made to fail ([`SimDisk::fail`]), among them the sync of Linux that
 //! fails *once* and drops what it could not write ([`Failure::Lost`]): reads go on showing it, the
 //! next sync succeeds and makes only later writes durable (and the length), and the power loss
-//! reveals the hole. Writing the bytes again (`rewrite`) makes them un-synced again. The power can
-//! also go while the program runs ([`SimDisk::stop_after`]): from then on all calls fail.
+//! reveals the hole. Writing the bytes again (`rewrite`) makes them un-synced again. Or it drops
+//! some of it, and the rest arrives ([`Failure::Torn`]). The power can also go while the program
+//! runs ([`SimDisk::stop_after`]): from then on all calls fail. Or the process dies and the system
+//! lives ([`SimDisk::kill`]): what was written stays, un-synced as it was.
+//!
+//! Something else can be done just before an action ([`SimDisk::interrupt`]): so one thread is
+//! enough to commit, say, while a snapshot is being written.
 //!
 //! What it does not model: a device that lies about a sync, and bytes that change by themselves
 //! once durable; tests of damage write their damage into the file.
@@ -29,7 +34,7 @@ pub use super::platter::{Action, Policy};
 use super::platter::{Bytes, State};
 use super::rng::Rng;
 use perennial::file::{Access, AppendFile, Directory, FileIdentity, Map, Slots};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -58,6 +63,9 @@ pub enum Failure {
     Full,
     /// A sync fails and drops what was un-synced, as Linux does; anything else fails as with `Io`.
     Lost,
+    /// A sync fails, and drops some sectors of what was un-synced, while the others arrive;
+    /// anything else fails as with `Io`.
+    Torn,
 }
 
 /// How often something fails.
@@ -69,10 +77,12 @@ pub enum Times {
     Always,
 }
 
-/// A simulated disk with one directory; its clones are the same disk.
+/// A simulated disk with one directory, as one process sees it; its clones are the same disk and
+/// the same process.
 #[derive(Clone)]
 pub struct SimDisk {
     world: Arc<Mutex<World>>,
+    process: u64,
 }
 
 /// A moment in the life of a disk.
@@ -87,7 +97,12 @@ struct World {
     now: State,
     actions: Vec<Action>,
     stop: Option<usize>,
+    /// The process that lives; to those before it everything fails.
+    process: u64,
     faults: Vec<Fault>,
+    /// Nothing fails for now, though it may be planned.
+    calm: bool,
+    interruptions: Vec<Interruption>,
     failures: usize,
     locks: BTreeMap<usize, u64>,
     handles: u64,
@@ -99,6 +114,12 @@ struct Fault {
     wait: u64,
     failure: Failure,
     times: Times,
+}
+
+struct Interruption {
+    kind: Kind,
+    wait: u64,
+    run: Box<dyn FnOnce() + Send>,
 }
 
 impl SimDisk {
@@ -114,17 +135,59 @@ impl SimDisk {
             found,
             actions: Vec::new(),
             stop: None,
+            process: 0,
             faults: Vec::new(),
+            calm: false,
+            interruptions: Vec::new(),
             failures: 0,
             locks: BTreeMap::new(),
             handles: 0,
             device: DEVICES.fetch_add(1, Ordering::Relaxed),
         };
-        SimDisk { world: Arc::new(Mutex::new(world)) }
+        SimDisk { world: Arc::new(Mutex::new(world)), process: 0 }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The world, for a process that lives.
+    fn alive(&self) -> io::Result<MutexGuard<'_, World>> {
+        let world = self.world();
+        world.check_power()?;
+        match world.process == self.process {
+            true => Ok(world),
+            false => Err(io::Error::other("the process is dead")),
+        }
+    }
+
+    /// The world, once whatever is to be done before an action of this kind was done.
+    fn before(&self, kind: Kind) -> io::Result<MutexGuard<'_, World>> {
+        let due = self.alive()?.interrupted(kind);
+        due.into_iter().for_each(|run| run());
+        self.alive()
+    }
+
+    /// Kills the process: all it does from now on fails, its locks are gone, and what it wrote is
+    /// as un-synced as it was. Returns the disk as the next process sees it.
+    pub fn kill(&self) -> SimDisk {
+        let mut world = self.world();
+        world.process += 1;
+        world.locks.clear();
+        world.interruptions.clear();
+        SimDisk { world: self.world.clone(), process: world.process }
+    }
+
+    /// Does something before an action of this kind, after `nth` more of them; once.
+    pub fn interrupt(&self, kind: Kind, nth: u64, run: impl FnOnce() + Send + 'static) {
+        let run = Box::new(run);
+        self.world().interruptions.push(Interruption { kind, wait: nth, run });
+    }
+
+    /// Forgets what was to be done before actions.
+    pub fn leave_alone(&self) {
+        let forgotten = std::mem::take(&mut self.world().interruptions);
+        drop(forgotten);
     }
 
     /// How many actions there were: the number of the present moment.
@@ -135,6 +198,35 @@ impl SimDisk {
     /// All actions so far, in order.
     pub fn actions(&self) -> Vec<Action> {
         self.world().actions.clone()
+    }
+
+    /// What was done since to the file `name` and those beside it, whose names begin with its; but
+    /// for an index snapshot, of which nobody knows yet.
+    pub fn actions_on(&self, name: &str, since: usize) -> Vec<Action> {
+        let world = self.world();
+        let is_own = |other: &str| other.starts_with(name);
+        let is_beside = |other: &str| is_own(other) && other.ends_with(".tmp-index");
+        let found = world.found.names.iter().filter(|(other, _)| is_own(other));
+        let mut inodes: BTreeSet<usize> = found.map(|(_, inode)| *inode).collect();
+        let mut done = Vec::new();
+        for (number, action) in world.actions.iter().enumerate() {
+            let own = match action {
+                Action::Create { name, .. } if is_beside(name) => false,
+                Action::Create { name, inode } if is_own(name) => inodes.insert(*inode),
+                Action::Rename { from: name, .. } | Action::Remove { name, .. } => {
+                    is_own(name) && !is_beside(name)
+                }
+                Action::Write { inode, .. }
+                | Action::Trim { inode, .. }
+                | Action::Sync { inode }
+                | Action::Lose { inode, .. } => inodes.contains(inode),
+                Action::Create { .. } | Action::SyncNames | Action::Refused => false,
+            };
+            if own && number >= since {
+                done.push(action.clone());
+            }
+        }
+        done
     }
 
     /// Cuts the power once there were `actions` actions.
@@ -152,6 +244,14 @@ impl SimDisk {
         self.world().failures
     }
 
+    /// Does something on a disk that fails in nothing meanwhile, and remembers its plans.
+    pub fn calmly<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.world().calm = true;
+        let result = act();
+        self.world().calm = false;
+        result
+    }
+
     /// From now on nothing fails.
     pub fn heal(&self) {
         self.world().faults.clear();
@@ -165,6 +265,20 @@ impl SimDisk {
     /// The disk as it is found if the power went at an earlier moment.
     pub fn crash_at(&self, moment: usize, policy: Policy, seed: u64) -> SimDisk {
         self.moments().nth(moment).expect("there was this moment").crash(policy, seed)
+    }
+
+    /// Some moments, by their numbers in order: to crash at a few of many, this is fastest.
+    pub fn at_moments(&self, chosen: &[usize], mut look: impl FnMut(Moment)) {
+        let (mut state, actions) = {
+            let world = self.world();
+            (world.found.clone(), world.actions.clone())
+        };
+        let mut performed = 0;
+        for &number in chosen {
+            actions[performed..number].iter().for_each(|action| state.perform(action));
+            performed = number;
+            look(Moment { number, state: state.clone() });
+        }
     }
 
     /// Every moment so far, from before the first action to after the last: to crash at each of
@@ -192,7 +306,6 @@ impl Moment {
 
 impl World {
     fn inode(&self, name: &str) -> io::Result<usize> {
-        self.check_power()?;
         self.now.names.get(name).copied().ok_or_else(|| ErrorKind::NotFound.into())
     }
 
@@ -203,12 +316,21 @@ impl World {
         }
     }
 
+    /// What is to be done before the next action of this kind.
+    fn interrupted(&mut self, kind: Kind) -> Vec<Box<dyn FnOnce() + Send>> {
+        let is_due = |it: &mut Interruption| {
+            let due = it.kind == kind && it.wait == 0;
+            it.wait -= u64::from(it.kind == kind && !due);
+            due
+        };
+        self.interruptions.extract_if(.., is_due).map(|it| it.run).collect()
+    }
+
     /// Whether and how the next thing of this kind is to fail.
-    fn admit(&mut self, kind: Kind) -> io::Result<Option<Failure>> {
-        self.check_power()?;
-        let mut due = None;
+    fn admit(&mut self, kind: Kind) -> Option<Failure> {
+        let (mut due, calm) = (None, self.calm);
         self.faults.retain_mut(|fault| {
-            if fault.kind != kind || due.is_some() {
+            if calm || fault.kind != kind || due.is_some() {
                 return true;
             }
             if fault.wait > 0 {
@@ -219,14 +341,17 @@ impl World {
             fault.times == Times::Always
         });
         self.failures += usize::from(due.is_some());
-        Ok(due)
+        due
     }
 
     /// Does it, or as much of it as the planned failure lets.
     fn run(&mut self, kind: Kind, action: Action) -> io::Result<()> {
-        let (action, result) = match self.admit(kind)? {
+        let (action, result) = match self.admit(kind) {
             None => (action, Ok(())),
-            Some(failure) => (failure.instead_of(action), Err(failure.error())),
+            Some(failure) => {
+                let seed = self.actions.len() as u64;
+                (failure.instead_of(action, seed), Err(failure.error()))
+            }
         };
         self.now.perform(&action);
         self.actions.push(action);
@@ -238,16 +363,17 @@ impl Failure {
     fn error(self) -> io::Error {
         match self {
             Failure::Full => ErrorKind::StorageFull.into(),
-            Failure::Io | Failure::Lost => io::Error::other("input/output error"),
+            Failure::Io | Failure::Lost | Failure::Torn => io::Error::other("input/output error"),
         }
     }
 
-    fn instead_of(self, action: Action) -> Action {
+    fn instead_of(self, action: Action, seed: u64) -> Action {
         match (self, action) {
             (Failure::Full, Action::Write { inode, offset, bytes }) => {
                 Action::Write { inode, offset, bytes: bytes.first_half() }
             }
-            (Failure::Lost, Action::Sync { inode }) => Action::Lose { inode },
+            (Failure::Lost, Action::Sync { inode }) => Action::Lose { inode, kept: None },
+            (Failure::Torn, Action::Sync { inode }) => Action::Lose { inode, kept: Some(seed) },
             _ => Action::Refused,
         }
     }
@@ -268,8 +394,10 @@ fn check_name(name: &str) -> io::Result<()> {
 impl Directory for SimDisk {
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn AppendFile>> {
         check_name(name)?;
-        let mut world = self.world();
-        world.check_power()?;
+        let mut world = match access {
+            Access::CreateNew => self.before(Kind::Create)?,
+            _ => self.alive()?,
+        };
         let inode = match (world.now.names.get(name).copied(), access) {
             (Some(_), Access::CreateNew) => return Err(ErrorKind::AlreadyExists.into()),
             (Some(inode), _) => inode,
@@ -287,7 +415,7 @@ impl Directory for SimDisk {
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
         check_name(to)?;
-        let mut world = self.world();
+        let mut world = self.before(Kind::Rename)?;
         let inode = world.inode(from)?;
         if world.now.names.contains_key(to) {
             return Err(ErrorKind::AlreadyExists.into());
@@ -297,25 +425,24 @@ impl Directory for SimDisk {
 
     fn replace(&self, from: &str, to: &str) -> io::Result<()> {
         check_name(to)?;
-        let mut world = self.world();
+        let mut world = self.before(Kind::Rename)?;
         let inode = world.inode(from)?;
         world.run(Kind::Rename, Action::Rename { from: from.into(), to: to.into(), inode })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut world = self.world();
+        let mut world = self.before(Kind::Remove)?;
         let inode = world.inode(name)?;
         world.run(Kind::Remove, Action::Remove { name: name.into(), inode })
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
-        let world = self.world();
-        world.check_power()?;
+        let world = self.alive()?;
         Ok(world.now.names.keys().cloned().collect())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.world().run(Kind::SyncNames, Action::SyncNames)
+        self.before(Kind::SyncNames)?.run(Kind::SyncNames, Action::SyncNames)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -345,20 +472,19 @@ impl SimFile {
         if !self.writable {
             return Err(ErrorKind::PermissionDenied.into());
         }
-        self.disk.world().run(kind, action)
+        self.disk.before(kind)?.run(kind, action)
     }
 }
 
 impl AppendFile for SimFile {
     fn len(&self) -> io::Result<u64> {
-        let world = self.disk.world();
-        world.check_power()?;
+        let world = self.disk.alive()?;
         Ok(world.now.files[self.inode].cache.len())
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let mut world = self.disk.world();
-        if let Some(failure) = world.admit(Kind::Read)? {
+        let mut world = self.disk.before(Kind::Read)?;
+        if let Some(failure) = world.admit(Kind::Read) {
             return Err(failure.error());
         }
         let enough = world.now.files[self.inode].cache.read(offset, buffer);
@@ -385,18 +511,16 @@ impl AppendFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.world().run(Kind::Sync, Action::Sync { inode: self.inode })
+        self.disk.before(Kind::Sync)?.run(Kind::Sync, Action::Sync { inode: self.inode })
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        let mut world = self.disk.world();
-        world.check_power()?;
+        let mut world = self.disk.alive()?;
         Ok(*world.locks.entry(self.inode).or_insert(self.handle) == self.handle)
     }
 
     fn identity(&self) -> io::Result<FileIdentity> {
-        let world = self.disk.world();
-        world.check_power()?;
+        let world = self.disk.alive()?;
         Ok(FileIdentity { device: world.device, inode: self.inode as u64 })
     }
 

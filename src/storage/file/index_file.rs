@@ -99,7 +99,7 @@ fn write_through(core: &Core, temporary: &str) -> Result<()> {
     file.append(tables_start, &tables).map_err(failed)?;
     file.append(0, &header.encode()).map_err(failed)?;
     file.sync().map_err(failed)?;
-    // Beside another file it would speak of that one.
+    // Beside another file it would speak of that one; and who is halted leaves the directory as it is.
     core.check_name()?;
     core.check_going()?;
     core.directory.replace(temporary, &name).map_err(failed)?;
