@@ -19,6 +19,7 @@ mod flights;
 mod flushes;
 mod format;
 mod group_commit;
+mod histories;
 mod hooks;
 mod isolation;
 mod jobs;
