@@ -46,7 +46,7 @@ fn explore(transactions: usize) -> Counts {
 // M7
 #[test]
 fn what_racing_transactions_saw_and_did_is_what_their_isolation_promises() {
-    let counts = explore(600);
+    let counts = explore(1500);
 
     assert!(counts.committed > 1000 && counts.conflicts > 100, "they did not race: {counts:?}");
 }
@@ -161,4 +161,16 @@ fn the_checker_sees_write_skew_and_a_cycle_through_a_reader() {
     ];
     assert_wrong(Isolation::Snapshot, reader.clone(), None);
     assert_wrong(Isolation::Serializable, reader, Some("one after the other"));
+}
+
+#[test]
+fn the_checker_sees_who_relied_on_what_was_changed_meanwhile() {
+    let racing = || {
+        vec![
+            transaction(1, committed(2), &[], &[(0, 11)]),
+            transaction(1, committed(3), &[(0, 10)], &[(1, 21)]),
+        ]
+    };
+    assert_wrong(Isolation::Snapshot, racing(), None);
+    assert_wrong(Isolation::Serializable, racing(), Some("relied"));
 }

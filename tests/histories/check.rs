@@ -71,14 +71,16 @@ impl History {
         for transaction in &self.transactions {
             transaction.check_snapshot(&committed)?;
             transaction.check_reads(&objects)?;
-            transaction.check_end(&objects, self.isolation)?;
             counts.reads += transaction.reads.len();
-            counts.conflicts += usize::from(matches!(transaction.ended, Ended::Conflict { .. }));
         }
-        counts.committed = committed.len();
         if self.isolation == Isolation::Serializable {
             counts.dependencies = self.check_order(&objects)?;
         }
+        for transaction in &self.transactions {
+            transaction.check_end(&objects, self.isolation)?;
+            counts.conflicts += usize::from(matches!(transaction.ended, Ended::Conflict { .. }));
+        }
+        counts.committed = committed.len();
         Ok(counts)
     }
 
@@ -180,31 +182,39 @@ impl Transaction {
         Ok(())
     }
 
-    /// Who committed lost no update of others; who lost, lost to somebody.
+    /// Who committed lost no update of others, nor, where that is promised, relied on what others
+    /// had changed meanwhile; who lost, lost to somebody.
     fn check_end(
         &self,
         objects: &HashMap<usize, Revisions>,
         isolation: Isolation,
     ) -> Result<(), String> {
-        let between = |object, upto: Tid| {
-            let revisions: &Revisions = &objects[&object];
-            let first = revisions.partition_point(|&(tid, _)| tid <= self.snapshot);
-            revisions[first..].iter().take_while(|&&(tid, _)| tid < upto).next()
+        let changed = |object, before: Tid| {
+            let revisions = &objects[&object];
+            let next = revisions.partition_point(|&(tid, _)| tid <= self.snapshot);
+            revisions.get(next).filter(|&&(tid, _)| tid < before)
+        };
+        let reads = match isolation {
+            Isolation::Serializable => &self.reads[..],
+            Isolation::Snapshot => &[],
         };
         match self.ended {
             Ended::Committed(tid) => {
-                let lost = self.writes.iter().find_map(|&(object, _)| between(object, tid));
-                lost.map_or(Ok(()), |lost| Err(format!("the update {lost:?} is lost: {self:?}")))
+                if let Some(lost) = self.writes.iter().find_map(|&(it, _)| changed(it, tid)) {
+                    return Err(format!("the update {lost:?} is lost: {self:?}"));
+                }
+                match reads.iter().find_map(|&(it, _)| changed(it, tid)) {
+                    Some(change) => Err(format!("relied on what {change:?} changed: {self:?}")),
+                    None => Ok(()),
+                }
             }
             Ended::Conflict { with, object } => {
-                let names = |all: &[(usize, u64)]| all.iter().any(|&(named, _)| named == object);
-                let concerned = names(&self.writes)
-                    || isolation == Isolation::Serializable && names(&self.reads);
+                let concerned = self.writes.iter().chain(reads).any(|&(it, _)| it == object);
                 let won = objects[&object].iter().any(|&(tid, _)| tid == with);
-                if concerned && won && with > self.snapshot {
-                    return Ok(());
+                match concerned && won && with > self.snapshot {
+                    true => Ok(()),
+                    false => Err(format!("a conflict with nobody: {self:?}")),
                 }
-                Err(format!("a conflict with nobody: {self:?}"))
             }
             Ended::ReadOnly | Ended::Aborted => Ok(()),
         }
