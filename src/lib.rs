@@ -5,6 +5,7 @@
 #![warn(clippy::unwrap_used)]
 
 // Lowest first: a module names only modules earlier in this list (tests/tidy.rs).
+mod sync;
 mod id;
 mod tables;
 pub mod error;

@@ -20,6 +20,7 @@ mod flushes;
 mod format;
 mod group_commit;
 mod halting;
+mod histories;
 mod hooks;
 mod isolation;
 mod jobs;

@@ -10,7 +10,7 @@ mod promises;
 mod races;
 mod reads;
 
-use perennial::file::DiskDirectory;
+use perennial::file::{Directory, DiskDirectory, MemoryDirectory};
 use perennial::storage::file::{FileOptions, Reads};
 use perennial::storage::{FileStorage, MemoryStorage, Storage};
 use std::cell::Cell;
@@ -162,3 +162,36 @@ impl<const PREAD: bool> Home for Files<PREAD> {
 
 storage_laws!(file: Files<false>);
 storage_laws!(file_by_position: Files<true>);
+
+/// In files that are kept in memory: what runs where there is no operating system to ask.
+pub struct FilesInMemory {
+    directory: MemoryDirectory,
+    count: Cell<u32>,
+}
+
+impl FilesInMemory {
+    fn open(&self) -> Arc<dyn Storage> {
+        let directory: Arc<dyn Directory> = Arc::new(self.directory.clone());
+        let name = format!("laws-{}.db", self.count.get());
+        Arc::new(FileStorage::open(directory, &name, FileOptions::default()).expect("it opens"))
+    }
+}
+
+impl Home for FilesInMemory {
+    fn new() -> FilesInMemory {
+        FilesInMemory { directory: MemoryDirectory::new(), count: Cell::new(0) }
+    }
+
+    fn fresh(&self) -> Arc<dyn Storage> {
+        self.count.set(self.count.get() + 1);
+        self.open()
+    }
+
+    fn reopen(&self, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
+        storage.close().expect("it closes");
+        drop(storage);
+        self.open()
+    }
+}
+
+storage_laws!(file_in_memory: FilesInMemory);

@@ -168,13 +168,13 @@ fn forgotten(sources: &[Source]) -> Vec<String> {
         source.tokens().windows(2).any(|pair| pair[0].text == words[0] && pair[1].text == words[1])
     };
     let mut complaints = Vec::new();
-    for source in sources.iter().filter(|source| source.path != "tests/main.rs") {
+    for source in sources.iter().filter(|source| !source.path.ends_with("/main.rs")) {
         let file = source.path.strip_suffix("/mod.rs").unwrap_or(&source.path);
         let (folder, name) = file.rsplit_once('/').expect("it is in a folder");
         let name = name.trim_end_matches(".rs");
         let parents = match folder {
-            "tests" => ["tests/main.rs".into(), String::new()],
-            _ => [format!("{folder}/mod.rs"), format!("{folder}.rs")],
+            "tests" => vec!["tests/main.rs".into()],
+            _ => ["/mod.rs", "/main.rs", ".rs"].map(|end| format!("{folder}{end}")).into(),
         };
         let mut parents = sources.iter().filter(|other| parents.contains(&other.path));
         let used = || sources.iter().any(|o| o.path != source.path && names(o, [name, ":"]));

@@ -9,12 +9,12 @@
 //! - Locks belong to the file and are held by one handle at most.
 
 use super::{Access, AppendFile, Directory, FileIdentity, Map, Slots};
-use parking_lot::RwLock;
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A `MemoryDirectory` keeps its files in memory; its clones are the same directory.
 ///

@@ -21,11 +21,11 @@
 //! - No `&mut` and no `&[u8]` into `Slots` exists; no write goes through a `Map`.
 #![expect(unsafe_code, reason = "mapped memory becomes slices and atomics nowhere else")]
 
+use crate::sync::atomic::AtomicU64;
 use memmap2::{Mmap, MmapMut, MmapOptions};
 use std::fmt;
 use std::fs::File;
 use std::ops::Deref;
-use std::sync::atomic::AtomicU64;
 
 /// A `Map` is a range of a file, for reading; the file may still have to grow into it.
 ///
@@ -100,11 +100,14 @@ enum Memory {
 
 const WIDTH: usize = size_of::<AtomicU64>();
 
+/// Whether a number is its eight bytes and nothing else: those of a checker (`sync`) are more.
+const PLAIN: bool = WIDTH == size_of::<u64>();
+
 impl Slots {
     /// The `count` numbers that stand in `file` from `offset` on, little-endian; `None` where the
     /// system does not map them, the file ends before, or numbers have another form here.
     pub(super) fn of(file: &File, offset: u64, count: usize) -> Option<Slots> {
-        if cfg!(target_endian = "big") {
+        if cfg!(target_endian = "big") || !PLAIN {
             return None;
         }
         let length = count.checked_mul(WIDTH)?;
@@ -126,7 +129,8 @@ impl Slots {
     ///
     /// Where it maps nothing, they stand on the heap.
     pub fn zeroed(count: usize) -> Option<Slots> {
-        let mapped = count.checked_mul(WIDTH).and_then(|length| MmapMut::map_anon(length).ok());
+        let length = count.checked_mul(WIDTH).filter(|_| PLAIN);
+        let mapped = length.and_then(|length| MmapMut::map_anon(length).ok());
         let aligned = mapped.filter(|memory| memory.as_ptr().cast::<AtomicU64>().is_aligned());
         let memory = match aligned {
             Some(memory) => Memory::Mapped(memory),
@@ -150,9 +154,9 @@ impl Deref for Slots {
         match &self.memory {
             Memory::Heap(slots) => slots,
             // SAFETY: the map spans count × 8 bytes and is aligned for them (both constructors
-            // check), is writable and alive as long as `self`; any eight bytes are a valid
-            // AtomicU64; and nobody reaches this memory but through the slice made here, whose
-            // elements synchronise all access themselves.
+            // check, and that numbers are `PLAIN`), is writable and alive as long as `self`; any
+            // eight bytes are a valid AtomicU64; and nobody reaches this memory but through the
+            // slice made here, whose elements synchronise all access themselves.
             Memory::Mapped(memory) => unsafe {
                 std::slice::from_raw_parts(memory.as_ptr().cast::<AtomicU64>(), self.count)
             },

@@ -19,12 +19,12 @@ use super::{
 use crate::error::{Error, Result};
 use crate::format::{TypeDef, TypeId};
 use crate::id::{DatabaseId, Oid, Tid};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use promises::Books;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A `MemoryStorage` keeps a database for as long as somebody holds it.

@@ -13,9 +13,9 @@ use super::{Batch, Receipt, Verdict};
 use crate::error::Result;
 use crate::format::{Coordinator, Participant};
 use crate::id::{GlobalId, Tid};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What a [`Storage`](super::Storage) does in transactions that others take part in.

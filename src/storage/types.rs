@@ -11,7 +11,7 @@
 
 use crate::error::{Error, Result, SchemaMismatch};
 use crate::format::{TypeDef, TypeId};
-use parking_lot::RwLock;
+use crate::sync::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
 

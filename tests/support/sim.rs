@@ -148,6 +148,9 @@ impl SimDisk {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
+        // Others may reach the disk first; where a checker looks on, it decides.
+        #[cfg(shuttle)]
+        shuttle::thread::sleep(std::time::Duration::ZERO);
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -18,8 +18,8 @@ mod slots;
 use super::kind::Object;
 use crate::id::{Oid, Tid};
 use crate::storage::Place;
+use crate::sync::Mutex;
 use crate::transaction::discard;
-use parking_lot::Mutex;
 use policy::Policy;
 use slots::Slots;
 

@@ -20,9 +20,9 @@ use crate::format::{
 };
 use crate::id::{GlobalId, Oid, Tid};
 use crate::storage::{Batch, Contender, Durability, Place, Receipt, Revision, Verdict, Write};
-use parking_lot::MutexGuard;
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A type is defined again where its last definition lies farther back than this, so that damage

@@ -20,11 +20,11 @@ use crate::file::{AppendFile, Directory, FileIdentity, Process};
 use crate::format::{FileHeader, FrameBuilder, TypeId};
 use crate::id::{DatabaseId, GlobalId, Oid, Tid};
 use crate::storage::{Batch, DurableMark, TypeTable};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What all parts of an open file storage share.
 #[derive(Debug)]

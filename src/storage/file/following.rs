@@ -16,7 +16,7 @@ use super::walk::{Mark, Walked, walk};
 use crate::error::{Damage, Error, Result};
 use crate::format::{Fields, Frame, Malformed};
 use crate::id::{Oid, Tid};
-use std::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often is looked before a verdict.

@@ -14,9 +14,9 @@ use crate::error::Result;
 use crate::format::{Fields, FrameKind, Record};
 use crate::id::{Oid, Tid};
 use crate::storage::{Load, Place, Revision, Snapshot};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One file of the database.
 #[derive(Debug)]

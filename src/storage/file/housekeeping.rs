@@ -11,10 +11,9 @@
 use super::core::{Core, Ordered};
 use super::index_file;
 use crate::error::{Error, Result};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long after a commit the housekeeper looks after it.
@@ -91,11 +90,11 @@ impl Look {
 }
 
 /// Starts the housekeeper of `core`; it ends when its [`Rest`] is stopped.
-pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle<()>> {
+pub(super) fn start(core: &Arc<Core>) -> Result<thread::JoinHandle<()>> {
     let core = core.clone();
     let path = core.path().to_owned();
     let name = "perennial-housekeeping".to_owned();
-    std::thread::Builder::new()
+    thread::Builder::new()
         .name(name)
         .spawn(move || run(&core))
         .map_err(|error| Error::io("start the housekeeping thread of", path, error))

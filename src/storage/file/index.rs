@@ -13,9 +13,9 @@ use crate::file::Slots;
 use crate::format::{PAGE_SLOTS, Sums, page_sum};
 use crate::id::Oid;
 use crate::storage::places::Places;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Oid → offset of the newest published record; 0 where there is none.
 #[derive(Debug)]

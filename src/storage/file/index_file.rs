@@ -21,9 +21,9 @@ use crate::format::{
 };
 use crate::id::{Oid, Tid};
 use crate::storage::TypeTable;
+use crate::sync::atomic::Ordering;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Pages gathered into one write.

@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::format::{FrameBuilder, FrameKind, Malformed};
 use crate::id::{GlobalId, Oid, Tid};
 use crate::storage::Batch;
-use parking_lot::MutexGuard;
-use std::sync::atomic::Ordering;
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Small frames that come together are gathered into writes of about this size.

@@ -11,10 +11,11 @@ use crate::error::{Corruption, Error, Result};
 use crate::file::{AppendFile, Map};
 use crate::format::{Fields, FrameHeader, Malformed, Reader, Record, Sums};
 use crate::id::Oid;
+use crate::sync::OnceLock;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// How a database file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -54,12 +54,12 @@ use crate::error::{Error, Result};
 use crate::file::Directory;
 use crate::format::{Coordinator, TypeDef, TypeId};
 use crate::id::{DatabaseId, GlobalId, Oid, Tid};
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering;
+use crate::sync::thread::JoinHandle;
 use generation::{FileSnapshot, Generation};
-use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// What is done with the file when it is opened.

@@ -24,12 +24,12 @@ use crate::format::{
 };
 use crate::id::{GlobalId, Oid};
 use crate::storage::{DurableMark, TypeTable};
-use parking_lot::{Condvar, Mutex};
+use crate::sync::atomic::{AtomicBool, AtomicU64};
+use crate::sync::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 /// Opens the database file `name` of `directory`, or creates it.

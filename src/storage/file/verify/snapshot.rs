@@ -83,7 +83,7 @@ impl Compared {
             let what = format!("no frame ends at offset {} as it should", header.scan_from);
             tally.find(Finding::new(FindingKind::IndexPassedOver, 0, what));
             self.counts = false;
-            return Ok(false);
+            return Ok(());
         }
         let fits = leads && mark.tid == header.tid;
         if continued && !fits {
