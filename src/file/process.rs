@@ -5,7 +5,6 @@
 //! for a thread, asks here first.
 
 use std::process;
-use std::thread::{self, JoinHandle};
 
 /// A `Process` is the one that it was made in, and not a fork of that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +26,10 @@ impl Process {
         self.0
     }
 
-    /// Waits for a thread of this process. A fork has no thread to wait for: `None`.
-    pub(crate) fn join<T>(self, thread: JoinHandle<T>) -> Option<thread::Result<T>> {
+    /// Waits for a thread of this process, as `wait` does. A fork has no thread to wait for: `None`.
+    pub(crate) fn join<H, T>(self, thread: H, wait: impl FnOnce(H) -> T) -> Option<T> {
         if self.is_this() {
-            return Some(thread.join());
+            return Some(wait(thread));
         }
         // Not even to be dropped: the system would be told about a thread that is not there.
         std::mem::forget(thread);

@@ -93,7 +93,7 @@ impl Ended {
         drop(self.handlers);
         let this = thread::current().id();
         for thread in self.threads.into_iter().filter(|other| other.thread().id() != this) {
-            if self.process.join(thread).is_some_and(|ended| ended.is_err()) {
+            if self.process.join(thread, JoinHandle::join).is_some_and(|ended| ended.is_err()) {
                 tracing::error!("a worker of the job bucket panicked");
             }
         }

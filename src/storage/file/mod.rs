@@ -414,7 +414,10 @@ impl Drop for FileStorage {
     fn drop(&mut self) {
         if self.core.check_process().is_err() {
             // The parent goes on with the file; what is ours is a copy of its memory.
-            self.housekeeper.get_mut().take().map(|thread| self.core.process.join(thread));
+            self.housekeeper
+                .get_mut()
+                .take()
+                .map(|thread| self.core.process.join(thread, JoinHandle::join));
             return;
         }
         if let Err(error) = self.close() {
