@@ -1,4 +1,5 @@
-//! Memory maps: of a log, for reading ([`Map`]), and of an array of numbers ([`Slots`]).
+//! Memory maps: of a log, for reading ([`Map`]), of an array of numbers ([`Slots`]), and of one
+//! number that forks do not inherit ([`not_for_forks`]).
 //!
 //! The files of this room make them and the storage reads through them. This is the only module
 //! with `unsafe` code: it turns mapped memory into slices and into atomics, and promises for each
@@ -138,6 +139,29 @@ impl Slots {
         };
         Some(Slots { memory, count })
     }
+}
+
+/// A number that begins as zero, and is zero again in every fork of the process; `None` where the
+/// system has no memory of this kind.
+#[cfg(target_os = "linux")]
+pub(super) fn not_for_forks() -> Option<Slots> {
+    use std::ffi::{c_int, c_void};
+    const MADV_WIPEONFORK: c_int = 18;
+    // SAFETY: it is declared as in the system's own header, `sys/mman.h`.
+    unsafe extern "C" {
+        fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
+    }
+    let mut memory = MmapMut::map_anon(WIDTH).ok()?;
+    // SAFETY: the range is one private, anonymous map of ours, of which the advice changes only
+    // what a fork finds in its copy: zeros, which are as good a number as any.
+    let refused = unsafe { madvise(memory.as_mut_ptr().cast(), WIDTH, MADV_WIPEONFORK) };
+    let aligned = memory.as_ptr().cast::<AtomicU64>().is_aligned();
+    (refused == 0 && aligned).then_some(Slots { memory: Memory::Mapped(memory), count: 1 })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn not_for_forks() -> Option<Slots> {
+    None
 }
 
 fn heap_zeros(count: usize) -> Option<Box<[AtomicU64]>> {

@@ -3,9 +3,13 @@
 
 use crate::support::child::{self, Child};
 use crate::support::databases::{Account, account, cents};
+use perennial::file::DiskDirectory;
+use perennial::storage::file::FileOptions;
+use perennial::storage::{FileStorage, Storage};
 use perennial::{Database, Durability, Error, Reads, Ref, Result};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 const NAME: &str = "open.db";
@@ -159,6 +163,33 @@ fn child_that_closes_a_file_that_was_taken_away() {
         // Sealed meanwhile: nothing is left to do but the index snapshot.
         std::thread::sleep(Duration::from_millis(200));
     });
+}
+
+// R12: without a commit there is no sync that would find it out.
+#[test]
+fn no_index_is_written_beside_a_file_that_took_the_name() {
+    run("child_that_writes_an_index");
+}
+
+#[test]
+#[ignore = "run by no_index_is_written_beside_a_file_that_took_the_name"]
+fn child_that_writes_an_index() {
+    let Some(home) = child::home() else { return };
+    for (what, deed, _) in DEEDS.into_iter().filter(|(what, ..)| !what.starts_with("cut")) {
+        let home = home.join(what);
+        fs::create_dir(&home).unwrap();
+        opened(&home, Reads::Map, Durability::Sync).0.close().unwrap();
+        let directory = Arc::new(DiskDirectory::new(&home));
+        let storage = FileStorage::open(directory, NAME, FileOptions::default()).unwrap();
+        deed(&home.join(NAME));
+        let left = contents(&home);
+
+        let refused = storage.write_index();
+
+        assert!(matches!(refused, Err(Error::Io(_))), "{what}: {refused:?}");
+        assert!(storage.close().is_err(), "{what}: closing says nothing");
+        assert!(contents(&home) == left, "{what}: it wrote beside a stranger");
+    }
 }
 
 // R9, R12

@@ -2,11 +2,15 @@
 
 use crate::support::child::{self, Child, forked};
 use crate::support::databases::{Tally, account, cents};
+use perennial::file::DiskDirectory;
+use perennial::storage::file::FileOptions;
+use perennial::storage::{FileStorage, Storage};
 use perennial::transaction::TransactionManager;
 use perennial::{Connection, Database, Durability, Error, RunMode};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const NAME: &str = "fork.db";
 
@@ -90,7 +94,7 @@ fn child_whose_fork_drops_everything() {
     let transaction = manager.begin().unwrap();
     conn.modify(before, |account| account.cents = 7).unwrap();
     // What is lazy is durable, and the log sealed, before files are compared.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     let untouched = files(&home);
 
     let everything = (runner, conn, transaction, db);
@@ -102,6 +106,31 @@ fn child_whose_fork_drops_everything() {
     transaction.abort().unwrap();
     db.transact(|conn| conn.modify(before, |account| account.cents += 1)).unwrap();
     assert_eq!(cents(&db, before), 101);
+}
+
+// R14: here nothing of the storage is left when the fork drops it, not even its lock.
+#[test]
+fn a_fork_that_drops_a_storage_without_a_housekeeper_frees_no_lock() {
+    run("child_whose_fork_drops_a_storage");
+}
+
+#[test]
+#[ignore = "run by a_fork_that_drops_a_storage_without_a_housekeeper_frees_no_lock"]
+fn child_whose_fork_drops_a_storage() {
+    let Some(home) = child::home() else { return };
+    let open = || {
+        let options = FileOptions { housekeeping: false, ..FileOptions::default() };
+        FileStorage::open(Arc::new(DiskDirectory::new(&home)), NAME, options)
+    };
+    let storage = open().unwrap();
+    let untouched = files(&home);
+
+    let storage = forked_with(storage, |storage| drop(storage.take()));
+
+    assert!(files(&home) == untouched, "the fork wrote");
+    assert!(matches!(open(), Err(Error::Locked(_))), "the fork let the lock go");
+    storage.close().unwrap();
+    open().unwrap();
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -126,9 +155,10 @@ fn child_that_closes_while_its_fork_lives() {
     let db = Database::open(&path).unwrap();
     account(&db, 100);
     let (here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
+    // The fork has both ends: it would never hear that nobody is there any more.
+    there.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
 
     std::thread::scope(|scope| {
-        // Ours, so that the fork ends when something here fails.
         let mut here = here;
         let mine = db.clone();
         let fork = scope.spawn(move || {

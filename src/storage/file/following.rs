@@ -14,7 +14,7 @@ use super::core::Core;
 use super::opening::{may_have_writer, note_global, take_records};
 use super::walk::{Mark, Walked, walk};
 use crate::error::{Damage, Error, Result};
-use crate::format::{Fields, Frame, Malformed};
+use crate::format::{Fields, Frame, FrameHeader, Malformed};
 use crate::id::{Oid, Tid};
 use crate::sync::atomic::Ordering;
 use std::time::Duration;
@@ -61,6 +61,9 @@ impl Core {
         let living = may_have_writer(&*self.directory, &self.name);
         let log = &self.generation.log;
         let length = log.file.len().map_err(|error| Error::io("measure", self.path(), error))?;
+        if living && self.is_blank(length)? {
+            return Ok(Sight::Clear);
+        }
         let Walked { mark, proven, wrong, .. } =
             walk(log, length, self.mark(), self.durable(), |_| Ok(()))?;
         if mark.at < proven.min(length) {
@@ -76,6 +79,16 @@ impl Core {
         self.durable.fetch_max(proven.min(shown), Ordering::AcqRel);
         self.durable_mark.raise(self.generation.last_tid());
         Ok(Sight::Clear)
+    }
+
+    /// Whether nothing stands yet where the next frame will: a writer writes them in order, and
+    /// perhaps zeros ahead of them, which need not be searched.
+    fn is_blank(&self, length: u64) -> Result<bool> {
+        let end = self.generation.published_end();
+        let room = length.saturating_sub(end).min(FrameHeader::LEN as u64);
+        let mut bytes = Vec::new();
+        self.generation.log.read_into(&mut bytes, end, room as usize)?;
+        Ok(bytes.iter().all(|&byte| byte == 0))
     }
 
     /// Where the next frame stands that is not shown yet.
