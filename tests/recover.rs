@@ -1,8 +1,8 @@
 //! What `recover` copies out of damaged files, and that it tells of everything it does not copy.
 
 mod fates;
-mod kit;
-mod sweeps;
+pub mod kit;
+pub mod sweeps;
 
 use crate::support::sim::{Failure, Kind, SimDisk, Times};
 use kit::{
