@@ -192,7 +192,7 @@ fn an_import_on_a_disk_that_is_full_or_fails_loses_nothing_acknowledged() {
 #[test]
 #[ignore = "some minutes: every write and every sync"]
 fn every_write_and_sync_of_an_import_fails_in_turn() {
-    let failures = sweep(&Data::new(5_000), 1);
+    let failures = sweep(&Data::new(3_000), 1);
 
     println!("{failures} failures of the disk, three states opened and finished after each");
 }
