@@ -1,6 +1,9 @@
 //! The example `flights`, run as people run it: as a program, on good, bad and no input, and
 //! killed while it works. What it prints is held against what the input says.
 
+mod example;
+mod faults;
+
 use perennial::Database;
 use serde_json::Value;
 use std::fs;

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod bit_rot;
 mod btree;
 mod closing;
 mod codec;

@@ -1,8 +1,8 @@
 //! From rows to objects: one transaction for each batch, and in it one savepoint for each row, so
 //! that a bad row is undone and skipped while its batch goes on.
 
-use crate::model::{Airport, Alert, Archive, Flight, Import, LATE, Mark, Time, Webhook};
-use crate::reading::{Reader, Record, Row, Stop};
+use super::model::{Airport, Alert, Archive, Flight, Import, LATE, Mark, Time, Webhook};
+use super::reading::{Reader, Record, Row, Stop};
 use perennial::{Connection, Database, Error, Ref, Result};
 use std::path::Path;
 

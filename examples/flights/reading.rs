@@ -1,7 +1,7 @@
 //! Reads flights from a file, one row at a time, whatever its length: a JSON array, or one object
 //! a line. Knows where it is, and where it was: a file that was read in part is read on from there.
 
-use crate::model::Mark;
+use super::model::Mark;
 use serde::Deserialize;
 use serde_json::Value;
 use std::fmt;

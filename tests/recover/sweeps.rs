@@ -11,8 +11,9 @@ use perennial::{Oid, Tid};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-struct Sweep {
-    files: Files,
+/// A good file, to be damaged again and again.
+pub struct Sweep {
+    pub files: Files,
     original: Vec<Told>,
     newest: BTreeMap<Oid, Tid>,
     /// The frames: where they stand, their kind, and the transactions that they are.
@@ -21,26 +22,38 @@ struct Sweep {
 
 impl Sweep {
     fn new() -> Sweep {
-        let files = story();
+        Sweep::of(story())
+    }
+
+    pub fn of(files: Files) -> Sweep {
         let (original, newest) = content(&directory(&files), OLD);
         let frames = frames(&files[OLD]);
         let frames = frames.into_iter().map(|(place, it)| (place, it.kind, it.tid)).collect();
         Sweep { files, original, newest, frames }
     }
 
-    fn end(&self) -> u64 {
+    /// Where the log ends.
+    pub fn end(&self) -> u64 {
         self.frames.last().unwrap().0.end
     }
 
     /// Checks what is recovered of `damaged`, whose bytes at `place` are not what they were.
-    fn check(&self, damaged: &Files, place: &Range<u64>) {
+    pub fn check(&self, damaged: &Files, place: &Range<u64>) {
+        self.check_all(damaged, std::slice::from_ref(place));
+    }
+
+    /// Checks what is recovered of `damaged`, whose bytes at these places may not be what they were.
+    pub fn check_all(&self, damaged: &Files, place: &[Range<u64>]) {
         let directory = directory(damaged);
         let recovery = recovered(&directory).unwrap_or_else(|error| panic!("{place:?}: {error}"));
         let (all, newest) = content(&directory, NEW);
         let mut copied = all.iter().peekable();
         let mut commits = self.original.iter();
         for (frame, kind, tid) in &self.frames {
-            let is_hit = frame.start < place.end && place.start < frame.end;
+            let is_hit = place.iter().any(|it| frame.start < it.end && it.start < frame.end);
+            let changed = frame.start as usize..frame.end as usize;
+            let is_hit =
+                is_hit && damaged[OLD].get(changed.clone()) != self.files[OLD].get(changed);
             assert!(!is_hit || names(&recovery, frame), "{place:?}: {frame:?} is lost in silence");
             if *kind != FrameKind::Commit {
                 continue;
@@ -54,7 +67,7 @@ impl Sweep {
         assert_eq!(copied.next(), None, "{place:?}: there never was such a transaction");
         self.check_losses(damaged, &recovery, &newest);
         let storage = open(directory.clone(), NEW, Mode::Existing).unwrap();
-        assert!(storage.new_oid().unwrap() > Oid::new(6));
+        assert!(storage.new_oid().unwrap() > *self.newest.last_key_value().unwrap().0);
         storage.close().unwrap();
         let verification = verify(&*directory, NEW, &mut |_, _| {}).unwrap();
         assert!(verification.findings.iter().all(|it| it.kind == FindingKind::Dangling));

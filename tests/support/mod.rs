@@ -8,6 +8,7 @@ pub mod json;
 pub mod managers;
 pub mod platter;
 pub mod rng;
+pub mod scratched;
 pub mod sim;
 pub mod source;
 pub mod sparse;

@@ -1,0 +1,103 @@
+//! A disk of which some bytes cannot be read: [`Scratched`].
+
+use perennial::file::{Access, AppendFile, Directory, FileIdentity, Map, MemoryDirectory, Slots};
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A directory in memory; in its file `name`, reading these bytes fails.
+#[derive(Debug)]
+pub struct Scratched {
+    pub inner: MemoryDirectory,
+    pub name: &'static str,
+    pub bad: Range<u64>,
+}
+
+#[derive(Debug)]
+struct ScratchedFile {
+    inner: Arc<dyn AppendFile>,
+    bad: Range<u64>,
+}
+
+impl Directory for Scratched {
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn AppendFile>> {
+        let inner = self.inner.open(name, access)?;
+        let bad = if name == self.name { self.bad.clone() } else { 0..0 };
+        Ok(Arc::new(ScratchedFile { inner, bad }))
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename_new(from, to)
+    }
+
+    fn replace(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.replace(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.inner.names()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.inner.sync()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.inner.path(name)
+    }
+}
+
+impl AppendFile for ScratchedFile {
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset + buffer.len() as u64;
+        if offset < self.bad.end && self.bad.start < end {
+            return Err(io::Error::other("input/output error"));
+        }
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn append(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.inner.append(offset, bytes)
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.inner.zero(offset, length)
+    }
+
+    fn rewrite(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.inner.rewrite(offset, bytes)
+    }
+
+    fn trim(&self, length: u64) -> io::Result<()> {
+        self.inner.trim(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.inner.sync()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.inner.try_lock()
+    }
+
+    fn identity(&self) -> io::Result<FileIdentity> {
+        self.inner.identity()
+    }
+
+    fn map(&self, _: u64, _: usize) -> Option<Map> {
+        None
+    }
+
+    fn map_slots(&self, _: u64, _: usize) -> Option<Slots> {
+        None
+    }
+}
