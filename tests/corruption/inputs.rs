@@ -1,10 +1,11 @@
 //! What somebody may hand us for a database and is none: refused, and left as it was.
 
-use super::kit::{NAME, open, written};
-use perennial::Error;
+use super::kit::{NAME, directory, files, open, written};
 use perennial::file::DiskDirectory;
 use perennial::format::{FileHeader, HEADER_COPY, plain_sum};
 use perennial::storage::file::Mode;
+use perennial::storage::{Batch, Intent, Storage, TwoPhase};
+use perennial::{Error, GlobalId, Tid};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -16,12 +17,12 @@ fn refusal(folder: &Path, mode: Mode) -> Error {
     open(Arc::new(DiskDirectory::new(folder)), mode).expect_err("it is no database")
 }
 
-/// A good header in a format of the future.
-fn future_version() -> Vec<u8> {
+/// A good header that says something else at one place.
+fn another_header(at: usize) -> Vec<u8> {
     let mut file = written().closed[NAME].clone();
     for start in [0, HEADER_COPY as usize] {
         let copy = &mut file[start..start + FileHeader::LEN];
-        copy[8] = 99;
+        copy[at] = 99;
         let (covered, sum) = copy.split_at_mut(FileHeader::LEN - 8);
         sum.copy_from_slice(&plain_sum(covered).to_le_bytes());
     }
@@ -44,7 +45,10 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
         (sqlite, "does not begin as"),
         (vec![0; 10_000], "does not begin as"),
         (vec![0xff; 10_000], "does not begin as"),
-        (future_version(), "version 99, this program knows version 1"),
+        (another_header(8), "version 99, this program knows version 1"),
+        (another_header(12), "in codec 99, this program knows codec 1"),
+        (another_header(16), "uses features 0x63, which are unknown here"),
+        (another_header(80), "its frames start at offset 4195, not at 4096"),
     ];
     for (content, reason) in contents {
         let folder = tempfile::tempdir().unwrap();
@@ -58,6 +62,24 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
         assert!(fs::read(&path).unwrap() == content, "the file was changed: {reason}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "something was added");
     }
+}
+
+#[test]
+fn a_file_with_a_promise_in_doubt_is_refused_and_left_as_it_was() {
+    let directory = directory(&written().open);
+    let storage = open(directory.clone(), Mode::Existing).unwrap();
+    let (gtid, mut batch) = (GlobalId::new([5; 16]), Batch::default());
+    batch.remove(storage.new_oid().unwrap(), Tid::ZERO, false);
+    let intent = Intent { gtid, coordinator: None };
+    drop(storage.prepare(&Arc::new(batch), &intent).unwrap());
+    storage.close().unwrap();
+    let before = files(&*directory);
+
+    match open(directory.clone(), Mode::Existing) {
+        Err(Error::InDoubt(doubt)) => assert_eq!(doubt.gtid, gtid),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(files(&*directory), before);
 }
 
 #[test]
