@@ -29,6 +29,7 @@ mod object_savepoints;
 mod objects;
 mod opening;
 mod outbox;
+mod panics;
 mod quotes;
 mod retries;
 mod samples;
