@@ -8,11 +8,13 @@ mod locks;
 mod sectors;
 
 use kit::{Files, INDEX, NAME, directory, files, open, without_index, written};
-use perennial::format::FIRST_FRAME;
+use perennial::file::MemoryDirectory;
+use perennial::format::{FIRST_FRAME, plain_sum};
 use perennial::storage::file::{FileOptions, Mode, verify};
-use perennial::storage::{FileStorage, Storage};
+use perennial::storage::{FileStorage, Load, Storage};
 use perennial::{Error, Oid};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The same files with the database cut to `length`.
 fn cut(files: &Files, length: u64) -> Files {
@@ -204,6 +206,45 @@ fn a_snapshot_of_another_database_is_passed_over() {
     files.insert(INDEX.into(), other.closed[INDEX].clone());
 
     mend_snapshot(&written, &files, "of another database");
+}
+
+// R7
+#[test]
+fn a_snapshot_of_another_version_is_passed_over() {
+    let written = written();
+    let mut files = written.closed.clone();
+    let front = &mut files.get_mut(INDEX).unwrap()[..120];
+    front[8] = 2;
+    let (covered, sum) = front.split_at_mut(112);
+    sum.copy_from_slice(&plain_sum(covered).to_le_bytes());
+
+    mend_snapshot(&written, &files, "of another version");
+}
+
+// R7: pages are gathered, and written a mebibyte at a time.
+#[test]
+fn a_snapshot_of_more_objects_than_are_written_at_once_is_whole() {
+    let directory = Arc::new(MemoryDirectory::new());
+    let storage = open(directory.clone(), Mode::CreateNew).unwrap();
+    let oids: Vec<Oid> = (0..140_000).map(|_| storage.new_oid().unwrap()).collect();
+    let some = [0, 511, 70_000, 131_070, 131_071, 139_999].map(|number| oids[number]);
+    let data: BTreeMap<Oid, Vec<u8>> =
+        some.into_iter().map(|oid| (oid, oid.to_string().into_bytes())).collect();
+    kit::put(&storage, &data, &mut BTreeMap::new());
+    storage.close().unwrap();
+
+    let found = verify(&*directory, NAME, &mut |_, _| {}).unwrap();
+    assert!(found.findings.is_empty(), "{:?}", found.findings);
+    let storage = open(directory, Mode::Existing).unwrap();
+    let (facts, snapshot) = (storage.facts(), storage.snapshot().unwrap());
+    assert_eq!(facts.replay_from, facts.log_end, "nothing is replayed");
+    for (oid, bytes) in &data {
+        match snapshot.load(*oid).unwrap() {
+            Load::Found(found) => assert_eq!(*found.data, **bytes),
+            other => panic!("{oid}: {other:?}"),
+        }
+    }
+    assert!(matches!(snapshot.load(oids[80_000]).unwrap(), Load::Absent));
 }
 
 /// The files after one more transaction that changes an object, and what it stored. They were

@@ -471,3 +471,19 @@ fn a_large_array_of_zeros_can_be_had_and_changed_anywhere() {
     assert_eq!((slots[0].load(Relaxed), slots[(1 << 27) - 1].load(Relaxed)), (0, 1));
     assert!(Slots::zeroed(0).expect("nothing").is_empty());
 }
+
+#[test]
+fn an_array_that_no_memory_holds_is_refused() {
+    assert!(Slots::zeroed(1 << 58).is_none());
+    assert!(Slots::zeroed(usize::MAX).is_none());
+}
+
+#[test]
+fn what_is_mapped_is_told_by_its_length_and_not_by_its_content() {
+    let (_keep, directory) = on_disk();
+    let file = create(&directory, "a", b"a secret of 16 b");
+    let (map, slots) = (file.map(0, 16).unwrap(), file.map_slots(0, 2).unwrap());
+
+    assert_eq!((map.len(), map.is_empty()), (16, false));
+    assert_eq!(format!("{map:?} {slots:?}"), "Map { length: 16 } Slots { count: 2 }");
+}

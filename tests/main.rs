@@ -33,6 +33,7 @@ mod objects;
 mod opening;
 mod outbox;
 mod processes;
+mod panics;
 mod quotes;
 mod recover;
 mod retries;

@@ -6,12 +6,13 @@ mod trees;
 use crate::support::rng::Rng;
 use perennial::file::{Access, Directory, DiskDirectory, MemoryDirectory};
 use perennial::format::{
-    FIRST_FRAME, Fields, FileHeader, FrameBuilder, FrameHeader, FrameKind, HEADER_COPY,
-    IndexHeader, IndexTables, PAGE_LEN, PAGES_START, RecordHead, Sums, TypeDef, TypeId, page_sum,
+    Decision, FIRST_FRAME, Fields, FileHeader, FrameBuilder, FrameHeader, FrameKind, HEADER_COPY,
+    IndexHeader, IndexTables, PAGE_LEN, PAGES_START, Participant, RecordHead, Sums, TypeDef,
+    TypeId, page_sum,
 };
 use perennial::storage::file::{FileOptions, Finding, FindingKind, Verification, verify};
-use perennial::storage::{Batch, Durability, FileStorage, Storage, Verdict};
-use perennial::{DatabaseId, Error, Oid, Tid};
+use perennial::storage::{Batch, Durability, FileStorage, Intent, Storage, TwoPhase, Verdict};
+use perennial::{DatabaseId, Error, GlobalId, Oid, Tid};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -304,19 +305,19 @@ fn a_bad_index_snapshot_is_harmless() {
     }
 }
 
-/// The index snapshot of `files` with the slot of `oid` changed, and good sums.
-fn forge_slot(files: &mut Files, oid: Oid, offset: u64) {
+/// The index snapshot of `files` with its first page and its tables changed, and good sums.
+fn forge_index(files: &mut Files, change: impl FnOnce(&mut [u8], &mut IndexTables)) {
     let database = FileHeader::decode(files.log.first_chunk().unwrap()).unwrap();
     let sums = Sums::new(database.database, database.generation);
     let index = files.index.as_mut().unwrap();
     let mut header = IndexHeader::decode(index.first_chunk().unwrap()).unwrap();
     let start = header.tables_start().unwrap() as usize;
     let mut tables = IndexTables::decode(header.pages, &index[start..]).unwrap();
-    let slot = PAGES_START as usize + oid.number() as usize * 8;
-    index[slot..slot + 8].copy_from_slice(&offset.to_le_bytes());
-    let page = &index[PAGES_START as usize..PAGES_START as usize + PAGE_LEN];
+    let page = &mut index[PAGES_START as usize..PAGES_START as usize + PAGE_LEN];
+    change(page, &mut tables);
     tables.page_sums[0] = page_sum(&sums, 0, page);
     let tables = tables.encode();
+    header.tables_len = tables.len() as u64;
     header.tables_sum = sums.sum(header.scan_from, &tables);
     index.truncate(start);
     index.extend_from_slice(&tables);
@@ -327,7 +328,9 @@ fn forge_slot(files: &mut Files, oid: Oid, offset: u64) {
 fn an_index_that_says_something_else_than_the_log_is_found() {
     for (oid, offset) in [(1, 0), (2, FIRST_FRAME), (0, FIRST_FRAME), (300, FIRST_FRAME)] {
         let mut files = sealed();
-        forge_slot(&mut files, Oid::new(oid), offset);
+        forge_index(&mut files, |page, _| {
+            page[oid as usize * 8..][..8].copy_from_slice(&u64::to_le_bytes(offset));
+        });
 
         let verification = files.verify();
 
@@ -336,6 +339,85 @@ fn an_index_that_says_something_else_than_the_log_is_found() {
         assert_eq!((finding.oid, finding.offset), (Some(Oid::new(oid)), PAGES_START + 8 * oid));
         assert!(!verification.is_sound());
     }
+}
+
+#[test]
+fn an_index_with_other_types_or_pinned_objects_than_the_log_is_found() {
+    let forged: [(fn(&mut IndexTables), _); 4] = [
+        (|tables| tables.pinned.clear(), Some(3)),
+        (|tables| tables.pinned.insert(0, Oid::new(1)), Some(1)),
+        (|tables| tables.pinned.push(Oid::new(77)), Some(77)),
+        (|tables| tables.types[0].1.name = "other".into(), None),
+    ];
+    for (forge, oid) in forged {
+        let mut files = sealed();
+        forge_index(&mut files, |_, tables| forge(tables));
+
+        let findings = files.verify().findings;
+
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!((findings[0].kind, findings[0].oid), (FindingKind::Index, oid.map(Oid::new)));
+    }
+}
+
+#[test]
+fn a_finding_tells_what_and_where_and_all_that_is_known_besides() {
+    let mut forge = Forge::new();
+    forge.commit(true, &[(1, 0, 5, &[])]);
+    let mut finding = forge.findings().remove(0);
+    (finding.offset, finding.what) = (7, "it is wrong".into());
+    (finding.oid, finding.tid, finding.type_name) = (None, None, None);
+
+    for (kind, word) in [
+        (FindingKind::Header, "header"),
+        (FindingKind::Frame, "frame"),
+        (FindingKind::Record, "record"),
+        (FindingKind::Type, "type"),
+        (FindingKind::Dangling, "dangling reference"),
+        (FindingKind::Index, "index"),
+        (FindingKind::IndexPassedOver, "index passed over"),
+        (FindingKind::Tail, "tail"),
+    ] {
+        finding.kind = kind;
+        assert_eq!(finding.to_string(), format!("{word} at offset 7: it is wrong"));
+    }
+
+    finding.kind = FindingKind::Record;
+    (finding.oid, finding.tid) = (Some(Oid::new(3)), Some(Tid::new(11)));
+    finding.type_name = Some("bank.Account".into());
+    let told = "record at offset 7: it is wrong, in object 3 (bank.Account), of tid 11";
+    assert_eq!(finding.to_string(), told);
+}
+
+#[test]
+fn frames_of_transactions_of_several_databases_are_counted() {
+    let directory = MemoryDirectory::new();
+    let storage = written(&directory);
+    let gtid = |number| GlobalId::new([number; 16]);
+    let promise = |number| {
+        let oid = storage.new_oid().unwrap();
+        let mut batch = Batch::default();
+        batch.remove(oid, Tid::ZERO, false);
+        let intent = Intent { gtid: gtid(number), coordinator: None };
+        match storage.prepare(&Arc::new(batch), &intent).unwrap() {
+            Verdict::Passed(promise) => promise,
+            Verdict::Conflicts(contenders) => panic!("{contenders:?}"),
+        }
+    };
+    promise(1).finish().unwrap();
+    promise(2).abort().unwrap();
+    let participants = vec![Participant { name: "other".into(), database: None }];
+    let mut batch = Batch::default();
+    batch.decision = Some(Decision { gtid: gtid(3), participants });
+    commit(&storage, batch);
+    storage.end_decision(gtid(3)).unwrap();
+    storage.close().unwrap();
+
+    let verification = Files::of(&directory).verify();
+
+    assert!(verification.findings.is_empty(), "{:?}", verification.findings);
+    let frames = verification.frames;
+    assert_eq!((frames.commits, frames.prepares, frames.aborts, frames.ends), (7, 2, 1, 1));
 }
 
 /// A log made by hand, with good sums whatever it says.
@@ -406,6 +488,43 @@ fn a_type_that_nothing_defines_is_found_once() {
     let places = forge.commit(true, &[(1, 0, 0, &[]), (2, 0, 5, &[]), (3, 0, 5, &[])]);
 
     assert_eq!(told(&forge.findings()), [(FindingKind::Type, places[1])]);
+}
+
+#[test]
+fn a_type_number_that_is_given_twice_is_found_and_refused() {
+    let mut forge = Forge::new();
+    forge.commit(true, &[(1, 0, 0, &[])]);
+    let place = forge.log.len() as u64;
+    let definition = TypeDef { name: "another".into(), version: 0, shape: "()".into() };
+    let mut fields = Vec::new();
+    Fields { types: vec![(TypeId(0), definition)], ..Fields::default() }.encode(&mut fields);
+    forge.add(FrameBuilder::new(FrameKind::Commit, &fields).unwrap());
+    let files = Files { log: forge.log, index: None };
+
+    let findings = files.verify().findings;
+
+    assert_eq!(told(&findings), [(FindingKind::Type, place)]);
+    assert_eq!(findings[0].type_name.as_deref(), Some("another"));
+    match reopen(&files) {
+        Err(Error::Corrupt(corruption)) => assert_eq!(corruption.offset, place),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_frame_whose_fields_mean_nothing_is_found_and_its_records_count() {
+    let mut forge = Forge::new();
+    forge.commit(true, &[(1, 0, 0, &[])]);
+    let place = forge.log.len() as u64;
+    let mut builder = FrameBuilder::new(FrameKind::Commit, &[63, 0]).unwrap();
+    let head = RecordHead { oid: Oid::new(2), pinned: false, previous: 0, far: None };
+    builder.push(&head, Some((0, &[], b"data")));
+    forge.add(builder);
+
+    let verification = Files { log: forge.log, index: None }.verify();
+
+    assert_eq!(told(&verification.findings), [(FindingKind::Frame, place)]);
+    assert_eq!(verification.objects, 2);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! What somebody may hand us for a database and is none: refused, and left as it was.
 
-use super::kit::{INDEX, NAME, directory, open, put, without_index, written};
+use super::kit::{INDEX, NAME, directory, files, open, put, without_index, written};
 use crate::support::rng::Rng;
 use perennial::file::DiskDirectory;
 use perennial::format::{FIRST_FRAME, FileHeader, HEADER_COPY, plain_sum};
-use perennial::storage::Storage;
 use perennial::storage::file::Mode;
-use perennial::{Error, Tid};
+use perennial::storage::{Batch, Intent, Storage, TwoPhase};
+use perennial::{Error, GlobalId, Tid};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -53,8 +53,9 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
         (zodb, "does not begin as"),
         (noise, "does not begin as"),
         (with_header_byte(8, 99), "version 99, this program knows version 1"),
-        (with_header_byte(12, 7), "codec"),
-        (with_header_byte(17, 1), "feature"),
+        (with_header_byte(12, 99), "in codec 99, this program knows codec 1"),
+        (with_header_byte(16, 99), "uses features 0x63, which are unknown here"),
+        (with_header_byte(80, 99), "its frames start at offset 4195, not at 4096"),
     ];
     for (content, reason) in contents {
         let folder = tempfile::tempdir().unwrap();
@@ -91,7 +92,7 @@ fn features_that_need_not_be_known_are_passed_over() {
 
         let storage = open(directory.clone(), Mode::ReadOnly).unwrap();
         assert_ne!(storage.last_tid(), Tid::ZERO, "{what}");
-        assert_eq!(super::kit::files(&*directory)[NAME][..FIRST_FRAME as usize], header, "{what}");
+        assert_eq!(files(&*directory)[NAME][..FIRST_FRAME as usize], header, "{what}");
     }
 }
 
@@ -136,6 +137,24 @@ fn a_strange_thing_where_the_index_would_be_changes_no_answer() {
     put(&storage, &BTreeMap::from([(storage.new_oid().unwrap(), vec![1])]), &mut BTreeMap::new());
     storage.close().expect("only the snapshot is missing");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_file_with_a_promise_in_doubt_is_refused_and_left_as_it_was() {
+    let directory = directory(&written().open);
+    let storage = open(directory.clone(), Mode::Existing).unwrap();
+    let (gtid, mut batch) = (GlobalId::new([5; 16]), Batch::default());
+    batch.remove(storage.new_oid().unwrap(), Tid::ZERO, false);
+    let intent = Intent { gtid, coordinator: None };
+    drop(storage.prepare(&Arc::new(batch), &intent).unwrap());
+    storage.close().unwrap();
+    let before = files(&*directory);
+
+    match open(directory.clone(), Mode::Existing) {
+        Err(Error::InDoubt(doubt)) => assert_eq!(doubt.gtid, gtid),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(files(&*directory), before);
 }
 
 #[test]
