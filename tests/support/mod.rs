@@ -2,6 +2,7 @@
 
 pub mod databases;
 pub mod errors;
+pub mod faults;
 #[cfg(feature = "cli")]
 pub mod json;
 pub mod managers;
