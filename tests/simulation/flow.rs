@@ -33,13 +33,6 @@ struct Work {
     savepoints: Vec<(Savepoint, Vec<Changes>)>,
 }
 
-/// How a transaction ended that was to be committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    Committed,
-    Conflict,
-}
-
 impl Flow {
     pub fn new(sides: &[Side], works_at: impl Fn(usize) -> bool) -> Flow {
         let manager = TransactionManager::new();
@@ -49,7 +42,7 @@ impl Flow {
     }
 
     /// One thing of many, in the transaction or about it.
-    pub fn step(&mut self, sides: &[Side], rng: &mut Rng, stamp: u64) -> Result<Option<End>> {
+    pub fn step(&mut self, sides: &[Side], rng: &mut Rng, stamp: u64) -> Result<()> {
         if self.work.is_none() {
             let (transaction, savepoints) = (self.manager.begin()?, Vec::new());
             let changes = vec![Changes::new(); sides.len()];
@@ -57,7 +50,7 @@ impl Flow {
             self.work = Some(Work { transaction, changes, savepoints });
         }
         match rng.below(16) {
-            0..4 => return self.commit(sides, rng).map(Some),
+            0..4 => self.commit(sides, rng)?,
             4 => self.abort(),
             5 => self.save()?,
             6 => self.roll_back(rng)?,
@@ -67,7 +60,7 @@ impl Flow {
                 }
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     pub fn abort(&mut self) {
@@ -162,8 +155,9 @@ impl Flow {
         Ok(())
     }
 
-    pub fn commit(&mut self, sides: &[Side], rng: &mut Rng) -> Result<End> {
-        let Some(mut work) = self.work.take() else { return Ok(End::Conflict) };
+    /// Commits; to conflict is no error.
+    fn commit(&mut self, sides: &[Side], rng: &mut Rng) -> Result<()> {
+        let Some(mut work) = self.work.take() else { return Ok(()) };
         let durability = if rng.coin() { Durability::Lazy } else { Durability::Sync };
         for conn in self.conns.iter().flatten() {
             conn.set_durability(durability)?;
@@ -180,9 +174,9 @@ impl Flow {
                         check(side, changes, before)?;
                     }
                 }
-                Ok(End::Committed)
+                Ok(())
             }
-            Err(Error::Conflict(_)) => Ok(End::Conflict),
+            Err(Error::Conflict(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }

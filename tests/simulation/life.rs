@@ -308,7 +308,7 @@ impl Life {
         if outcome.is_err() {
             flow.abort();
         }
-        outcome.map(drop)
+        outcome
     }
 
     /// A commit that waits for the disk.

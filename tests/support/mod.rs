@@ -3,6 +3,7 @@
 pub mod child;
 pub mod databases;
 pub mod errors;
+pub mod faults;
 #[cfg(feature = "cli")]
 pub mod json;
 pub mod managers;

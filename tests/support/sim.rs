@@ -29,8 +29,10 @@
 //! What it does not model: a device that lies about a sync, and bytes that change by themselves
 //! once durable; tests of damage write their damage into the file.
 
+pub use super::faults::{Failure, Kind, Times};
 pub use super::platter::{Action, Policy};
 
+use super::faults::Plans;
 use super::platter::{Bytes, State};
 use super::rng::Rng;
 use perennial::file::{Access, AppendFile, Directory, FileIdentity, Map, Slots};
@@ -40,42 +42,6 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// What can be made to fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Create,
-    Rename,
-    Remove,
-    SyncNames,
-    Write,
-    Trim,
-    Sync,
-    Read,
-}
-
-/// How something fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// An input/output error; nothing was changed, and what was un-synced still is.
-    Io,
-    /// The disk is full; half of what was to be written was.
-    Full,
-    /// A sync fails and drops what was un-synced, as Linux does; anything else fails as with `Io`.
-    Lost,
-    /// A sync fails, and drops some sectors of what was un-synced, while the others arrive;
-    /// anything else fails as with `Io`.
-    Torn,
-}
-
-/// How often something fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Times {
-    /// Once; the next time it works.
-    Once,
-    /// From then on.
-    Always,
-}
 
 /// A simulated disk with one directory, as one process sees it; its clones are the same disk and
 /// the same process.
@@ -99,27 +65,10 @@ struct World {
     stop: Option<usize>,
     /// The process that lives; to those before it everything fails.
     process: u64,
-    faults: Vec<Fault>,
-    /// Nothing fails for now, though it may be planned.
-    calm: bool,
-    interruptions: Vec<Interruption>,
-    failures: usize,
+    plans: Plans,
     locks: BTreeMap<usize, u64>,
     handles: u64,
     device: u64,
-}
-
-struct Fault {
-    kind: Kind,
-    wait: u64,
-    failure: Failure,
-    times: Times,
-}
-
-struct Interruption {
-    kind: Kind,
-    wait: u64,
-    run: Box<dyn FnOnce() + Send>,
 }
 
 impl SimDisk {
@@ -136,10 +85,7 @@ impl SimDisk {
             actions: Vec::new(),
             stop: None,
             process: 0,
-            faults: Vec::new(),
-            calm: false,
-            interruptions: Vec::new(),
-            failures: 0,
+            plans: Plans::default(),
             locks: BTreeMap::new(),
             handles: 0,
             device: DEVICES.fetch_add(1, Ordering::Relaxed),
@@ -166,7 +112,7 @@ impl SimDisk {
 
     /// The world, once whatever is to be done before an action of this kind was done.
     fn before(&self, kind: Kind) -> io::Result<MutexGuard<'_, World>> {
-        let due = self.alive()?.interrupted(kind);
+        let due = self.alive()?.plans.interruptions(kind);
         due.into_iter().for_each(|run| run());
         self.alive()
     }
@@ -177,19 +123,20 @@ impl SimDisk {
         let mut world = self.world();
         world.process += 1;
         world.locks.clear();
-        world.interruptions.clear();
-        SimDisk { world: self.world.clone(), process: world.process }
+        let (process, forgotten) = (world.process, world.plans.leave_alone());
+        drop(world);
+        drop(forgotten);
+        SimDisk { world: self.world.clone(), process }
     }
 
     /// Does something before an action of this kind, after `nth` more of them; once.
     pub fn interrupt(&self, kind: Kind, nth: u64, run: impl FnOnce() + Send + 'static) {
-        let run = Box::new(run);
-        self.world().interruptions.push(Interruption { kind, wait: nth, run });
+        self.world().plans.interrupt(kind, nth, Box::new(run));
     }
 
     /// Forgets what was to be done before actions.
     pub fn leave_alone(&self) {
-        let forgotten = std::mem::take(&mut self.world().interruptions);
+        let forgotten = self.world().plans.leave_alone();
         drop(forgotten);
     }
 
@@ -239,25 +186,25 @@ impl SimDisk {
 
     /// Makes something fail after it worked `nth` more times.
     pub fn fail(&self, kind: Kind, nth: u64, failure: Failure, times: Times) {
-        self.world().faults.push(Fault { kind, wait: nth, failure, times });
+        self.world().plans.fail(kind, nth, failure, times);
     }
 
     /// How often something was made to fail.
     pub fn failures(&self) -> usize {
-        self.world().failures
+        self.world().plans.failures
     }
 
     /// Does something on a disk that fails in nothing meanwhile, and remembers its plans.
     pub fn calmly<T>(&self, act: impl FnOnce() -> T) -> T {
-        self.world().calm = true;
+        self.world().plans.calm = true;
         let result = act();
-        self.world().calm = false;
+        self.world().plans.calm = false;
         result
     }
 
     /// From now on nothing fails.
     pub fn heal(&self) {
-        self.world().faults.clear();
+        self.world().plans.heal();
     }
 
     /// The disk as it is found if the power goes now.
@@ -319,37 +266,9 @@ impl World {
         }
     }
 
-    /// What is to be done before the next action of this kind.
-    fn interrupted(&mut self, kind: Kind) -> Vec<Box<dyn FnOnce() + Send>> {
-        let is_due = |it: &mut Interruption| {
-            let due = it.kind == kind && it.wait == 0;
-            it.wait -= u64::from(it.kind == kind && !due);
-            due
-        };
-        self.interruptions.extract_if(.., is_due).map(|it| it.run).collect()
-    }
-
-    /// Whether and how the next thing of this kind is to fail.
-    fn admit(&mut self, kind: Kind) -> Option<Failure> {
-        let (mut due, calm) = (None, self.calm);
-        self.faults.retain_mut(|fault| {
-            if calm || fault.kind != kind || due.is_some() {
-                return true;
-            }
-            if fault.wait > 0 {
-                fault.wait -= 1;
-                return true;
-            }
-            due = Some(fault.failure);
-            fault.times == Times::Always
-        });
-        self.failures += usize::from(due.is_some());
-        due
-    }
-
     /// Does it, or as much of it as the planned failure lets.
     fn run(&mut self, kind: Kind, action: Action) -> io::Result<()> {
-        let (action, result) = match self.admit(kind) {
+        let (action, result) = match self.plans.admit(kind) {
             None => (action, Ok(())),
             Some(failure) => {
                 let seed = self.actions.len() as u64;
@@ -359,26 +278,6 @@ impl World {
         self.now.perform(&action);
         self.actions.push(action);
         result
-    }
-}
-
-impl Failure {
-    fn error(self) -> io::Error {
-        match self {
-            Failure::Full => ErrorKind::StorageFull.into(),
-            Failure::Io | Failure::Lost | Failure::Torn => io::Error::other("input/output error"),
-        }
-    }
-
-    fn instead_of(self, action: Action, seed: u64) -> Action {
-        match (self, action) {
-            (Failure::Full, Action::Write { inode, offset, bytes }) => {
-                Action::Write { inode, offset, bytes: bytes.first_half() }
-            }
-            (Failure::Lost, Action::Sync { inode }) => Action::Lose { inode, kept: None },
-            (Failure::Torn, Action::Sync { inode }) => Action::Lose { inode, kept: Some(seed) },
-            _ => Action::Refused,
-        }
     }
 }
 
@@ -487,7 +386,7 @@ impl AppendFile for SimFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let mut world = self.disk.before(Kind::Read)?;
-        if let Some(failure) = world.admit(Kind::Read) {
+        if let Some(failure) = world.plans.admit(Kind::Read) {
             return Err(failure.error());
         }
         let enough = world.now.files[self.inode].cache.read(offset, buffer);

@@ -22,6 +22,7 @@ cat > "$copy/tests/main.rs" <<'MAIN'
 #![allow(dead_code, clippy::unwrap_used)]
 mod support {
     pub mod databases;
+    pub mod faults;
     pub mod platter;
     pub mod rng;
     pub mod sim;
