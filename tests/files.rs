@@ -463,12 +463,14 @@ fn memory_has_no_maps() {
 
 #[test]
 fn a_large_array_of_zeros_can_be_had_and_changed_anywhere() {
-    let slots = Slots::zeroed(1 << 27).expect("address space");
+    // An interpreter has no pages that cost nothing.
+    let count = if cfg!(miri) { 1 << 10 } else { 1 << 27 };
+    let slots = Slots::zeroed(count).expect("address space");
 
-    slots[(1 << 27) - 1].store(1, Relaxed);
+    slots[count - 1].store(1, Relaxed);
 
-    assert_eq!(slots.len(), 1 << 27);
-    assert_eq!((slots[0].load(Relaxed), slots[(1 << 27) - 1].load(Relaxed)), (0, 1));
+    assert_eq!(slots.len(), count);
+    assert_eq!((slots[0].load(Relaxed), slots[count - 1].load(Relaxed)), (0, 1));
     assert!(Slots::zeroed(0).expect("nothing").is_empty());
 }
 

@@ -19,11 +19,13 @@
 //! # Invariants
 //! - No page beyond the end of a file is touched: below a bound there is file, and all of a
 //!   mapped array is file.
-//! - No `&mut` and no `&[u8]` into `Slots` exists; no write goes through a `Map`.
+//! - No `&mut` and no `&[u8]` into `Slots` exists, not for a moment: a pointer that came from one
+//!   may not be stored through. Of a `Map` there is none to what lies beyond the bound.
+//! - No write goes through a `Map`.
 #![expect(unsafe_code, reason = "mapped memory becomes slices and atomics nowhere else")]
 
 use crate::sync::atomic::AtomicU64;
-use memmap2::{Mmap, MmapMut, MmapOptions};
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use std::fmt;
 use std::fs::File;
 use std::ops::Deref;
@@ -36,7 +38,7 @@ use std::ops::Deref;
 /// The kernel's read-ahead is left as it is: replaying and packing read in order, and an object
 /// read alone lies mostly in one page.
 pub struct Map {
-    memory: Mmap,
+    memory: MmapRaw,
     length: usize,
 }
 
@@ -45,9 +47,7 @@ impl Map {
     pub(super) fn of(file: &File, offset: u64, length: usize) -> Option<Map> {
         offset.checked_add(u64::try_from(length).ok()?)?;
         let mut options = MmapOptions::new();
-        // SAFETY: mapping reads nothing. That the bytes later handed out neither change nor go is
-        // argued in `bytes`.
-        let memory = unsafe { options.offset(offset).len(length).map(file) }.ok()?;
+        let memory = options.offset(offset).len(length).map_raw_read_only(file).ok()?;
         Some(Map { memory, length })
     }
 
@@ -95,7 +95,7 @@ pub struct Slots {
 
 /// What the numbers stand in.
 enum Memory {
-    Mapped(MmapMut),
+    Mapped(MmapRaw),
     Heap(Box<[AtomicU64]>),
 }
 
@@ -121,7 +121,8 @@ impl Slots {
         // was checked above), and the file is a finished snapshot that nobody writes or cuts (see
         // the module's header).
         let memory = unsafe { options.offset(offset).len(length).map_copy(file) }.ok()?;
-        memory.as_ptr().cast::<AtomicU64>().is_aligned().then_some(())?;
+        let memory = MmapRaw::from(memory);
+        memory.as_mut_ptr().cast::<AtomicU64>().is_aligned().then_some(())?;
         Some(Slots { memory: Memory::Mapped(memory), count })
     }
 
@@ -132,7 +133,8 @@ impl Slots {
     pub fn zeroed(count: usize) -> Option<Slots> {
         let length = count.checked_mul(WIDTH).filter(|_| PLAIN);
         let mapped = length.and_then(|length| MmapMut::map_anon(length).ok());
-        let aligned = mapped.filter(|memory| memory.as_ptr().cast::<AtomicU64>().is_aligned());
+        let mapped = mapped.map(MmapRaw::from);
+        let aligned = mapped.filter(|memory| memory.as_mut_ptr().cast::<AtomicU64>().is_aligned());
         let memory = match aligned {
             Some(memory) => Memory::Mapped(memory),
             None => Memory::Heap(heap_zeros(count)?),
@@ -182,7 +184,7 @@ impl Deref for Slots {
             // eight bytes are a valid AtomicU64; and nobody reaches this memory but through the
             // slice made here, whose elements synchronise all access themselves.
             Memory::Mapped(memory) => unsafe {
-                std::slice::from_raw_parts(memory.as_ptr().cast::<AtomicU64>(), self.count)
+                std::slice::from_raw_parts(memory.as_mut_ptr().cast::<AtomicU64>(), self.count)
             },
         }
     }
