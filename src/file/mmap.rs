@@ -153,11 +153,14 @@ pub(super) fn not_for_forks() -> Option<Slots> {
     unsafe extern "C" {
         fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
     }
-    let mut memory = MmapMut::map_anon(WIDTH).ok()?;
+    if !PLAIN {
+        return None;
+    }
+    let memory = MmapRaw::from(MmapMut::map_anon(WIDTH).ok()?);
     // SAFETY: the range is one private, anonymous map of ours, of which the advice changes only
     // what a fork finds in its copy: zeros, which are as good a number as any.
-    let refused = unsafe { madvise(memory.as_mut_ptr().cast(), WIDTH, MADV_WIPEONFORK) };
-    let aligned = memory.as_ptr().cast::<AtomicU64>().is_aligned();
+    let refused = unsafe { madvise(memory.as_mut_ptr().cast::<c_void>(), WIDTH, MADV_WIPEONFORK) };
+    let aligned = memory.as_mut_ptr().cast::<AtomicU64>().is_aligned();
     (refused == 0 && aligned).then_some(Slots { memory: Memory::Mapped(memory), count: 1 })
 }
 

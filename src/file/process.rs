@@ -9,6 +9,7 @@
 
 use super::Slots;
 use super::mmap::not_for_forks;
+use crate::sync::atomic;
 use std::process;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,6 +64,6 @@ impl Process {
     }
 }
 
-fn own() -> Option<&'static AtomicU64> {
+fn own() -> Option<&'static atomic::AtomicU64> {
     OWN.get_or_init(not_for_forks).as_ref()?.first()
 }

@@ -74,12 +74,12 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
 // A feature that may be ignored is; the header, which tells of it, is left alone.
 #[test]
 fn features_that_need_not_be_known_are_passed_over() {
-    let mut files = without_index(&written().open);
+    let mut forged = without_index(&written().open);
     for (at, what) in [(10, "a minor version"), (20, "a compatible feature"), (90, "an addition")] {
         let mut header = with_header_byte(at, 5);
         header.truncate(FIRST_FRAME as usize);
-        files.insert(NAME.into(), header.clone());
-        let directory = directory(&files);
+        forged.insert(NAME.into(), header.clone());
+        let directory = directory(&forged);
 
         let storage =
             open(directory.clone(), Mode::Existing).unwrap_or_else(|it| panic!("{what}: {it}"));
