@@ -58,37 +58,60 @@ impl Core {
 
     /// Goes on as far as may be shown.
     fn try_follow(&self) -> Result<Sight> {
-        let living = may_have_writer(&*self.directory, &self.name);
-        let log = &self.generation.log;
-        let length = log.file.len().map_err(|error| Error::io("measure", self.path(), error))?;
-        if living && self.is_blank(length)? {
-            return Ok(Sight::Clear);
+        if may_have_writer(&*self.directory, &self.name) {
+            let (proven, shown) = self.reach()?;
+            return self.show(proven, shown);
         }
+        let log = &self.generation.log;
         let Walked { mark, proven, wrong, .. } =
-            walk(log, length, self.mark(), self.durable(), |_| Ok(()))?;
-        if mark.at < proven.min(length) {
+            walk(log, self.length()?, self.mark(), self.durable(), |_| Ok(()))?;
+        if mark.at < proven {
             let what = wrong.map_or("the log ends there".into(), |wrong| wrong.0);
             return Ok(Sight::Damaged(Damage::new(self.path(), mark.at, proven, what)));
         }
-        if !living && may_have_writer(&*self.directory, &self.name) {
+        if may_have_writer(&*self.directory, &self.name) {
             // Perhaps it wrote what was just read, and nothing of that is durable.
             return Ok(Sight::Stirred);
         }
-        let shown = if living { proven.min(mark.at) } else { mark.at };
-        walk(log, shown, self.mark(), proven, |frame| self.take_in(frame))?;
+        self.show(proven, mark.at)
+    }
+
+    /// How much is proven beside a living writer, and how much of that can be shown. It is found
+    /// from header to header: whatever stands behind the last one is not written yet.
+    fn reach(&self) -> Result<(u64, u64)> {
+        let (log, length) = (&self.generation.log, self.length()?);
+        let (mut at, mut proven) = (self.generation.published_end(), self.durable());
+        let mut bytes = Vec::new();
+        while at.saturating_add(FrameHeader::LEN as u64) <= length {
+            // By position: the writer may cut zeros off the end.
+            log.read_into(&mut bytes, at, FrameHeader::LEN)?;
+            let header = bytes.first_chunk();
+            let header = header.and_then(|it| FrameHeader::decode(&log.sums, at, it).ok());
+            let Some(header) = header else { break };
+            proven = proven.max(header.durable_upto);
+            let end = header.frame_len().and_then(|length| at.checked_add(length));
+            let Some(end) = end.filter(|&end| end <= length) else { break };
+            at = end;
+        }
+        Ok((proven, proven.min(at)))
+    }
+
+    /// Shows the frames below `shown`, all of which are whole.
+    fn show(&self, proven: u64, shown: u64) -> Result<Sight> {
+        let log = &self.generation.log;
+        let walked = walk(log, shown, self.mark(), proven, |frame| self.take_in(frame))?;
+        if walked.mark.at < shown {
+            let what = walked.wrong.map_or("the log ends there".into(), |wrong| wrong.0);
+            return Ok(Sight::Damaged(Damage::new(self.path(), walked.mark.at, proven, what)));
+        }
         self.durable.fetch_max(proven.min(shown), Ordering::AcqRel);
         self.durable_mark.raise(self.generation.last_tid());
         Ok(Sight::Clear)
     }
 
-    /// Whether nothing stands yet where the next frame will: a writer writes them in order, and
-    /// perhaps zeros ahead of them, which need not be searched.
-    fn is_blank(&self, length: u64) -> Result<bool> {
-        let end = self.generation.published_end();
-        let room = length.saturating_sub(end).min(FrameHeader::LEN as u64);
-        let mut bytes = Vec::new();
-        self.generation.log.read_into(&mut bytes, end, room as usize)?;
-        Ok(bytes.iter().all(|&byte| byte == 0))
+    fn length(&self) -> Result<u64> {
+        let length = self.generation.log.file.len();
+        length.map_err(|error| Error::io("measure", self.path(), error))
     }
 
     /// Where the next frame stands that is not shown yet.
