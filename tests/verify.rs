@@ -503,7 +503,7 @@ fn a_type_number_that_is_given_twice_is_found_and_refused() {
 
     let findings = files.verify().findings;
 
-    assert_eq!(told(&findings), [(FindingKind::Type, place)]);
+    assert_eq!(told(&findings)[0], (FindingKind::Type, place));
     assert_eq!(findings[0].type_name.as_deref(), Some("another"));
     match reopen(&files) {
         Err(Error::Corrupt(corruption)) => assert_eq!(corruption.offset, place),
