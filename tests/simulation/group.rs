@@ -13,6 +13,10 @@ use perennial::{Durability, Oid, Result, RetryPolicy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes that does not hang.
+const LONG: Duration = Duration::from_secs(30);
 
 /// What one of a group wants: to change this object, and perhaps to add another.
 struct Wish {
@@ -96,7 +100,9 @@ fn start<'scope>(
 
 /// Waits until something holds, or the thread has ended.
 fn wait(thread: &ScopedJoinHandle<'_, Result<()>>, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
     while !thread.is_finished() && !holds() {
+        assert!(begun.elapsed() < LONG, "a commit neither ends nor has a place");
         thread::yield_now();
     }
 }

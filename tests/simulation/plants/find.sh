@@ -39,7 +39,7 @@ for plant in "$@"; do
     if ! cargo test -q --release --no-run --test main > build.log 2>&1; then
         echo "$name: does not compile, see $copy/build.log"
     else
-        timeout 900 cargo test -q --release --test main -- --ignored simulation --nocapture \
+        timeout 600 cargo test -q --release --test main -- --ignored simulation --nocapture \
             > "$name.log" 2>&1 || true
         seed=$(sed -n 's/^seed \([0-9]*\) fails.*/\1/p' "$name.log" | head -n 1)
         said=$(grep -A 1 -m 1 'panicked at' "$name.log" | tail -n 1 | cut -c 1-110)
