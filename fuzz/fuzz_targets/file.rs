@@ -1,4 +1,4 @@
-//! Bytes as a database file: it is opened for reading and for writing, read and verified.
+//! Bytes as a database file: it is opened for reading and for writing, read, verified and recovered.
 //!
 //! Nothing panics, hangs or takes more memory than the file is worth; what can be read is what a
 //! second opinion finds in the frames; and a file that was only edited shows a prefix of the
@@ -7,9 +7,9 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use perennial::file::DiskDirectory;
+use perennial::file::{Directory, DiskDirectory};
 use perennial::format::TypeDef;
-use perennial::storage::file::{FindingKind, Mode, Reads, Verification, verify};
+use perennial::storage::file::{FindingKind, Mode, Reads, Verification, recover, verify};
 use perennial::storage::{Batch, FileStorage, Storage, TwoPhase, Verdict};
 use perennial::{Error, Oid, Tid};
 use perennial_fuzz::edit::Edit;
@@ -74,6 +74,7 @@ impl Subject {
             assert!(had.transactions.starts_with(&opinion.transactions), "made up: {opinion:?}");
         }
         let found = self.verify(&Files::from([(NAME.into(), self.file.clone())]));
+        self.recover();
         self.read_only(opinion.as_ref());
         if self.mapped {
             self.read_mapped(opinion.as_ref());
@@ -89,6 +90,24 @@ impl Subject {
                 None
             }
         }
+    }
+
+    /// What is recovered is sound, and a part of what there was.
+    fn recover(&self) {
+        let directory = files::directory(&Files::from([(NAME.into(), self.file.clone())]));
+        let (from, to) = ((&*directory as &dyn Directory, NAME), "recovered.db");
+        if let Err(error) = recover(from, (&*directory, to), &mut |done, all| assert!(done <= all)) {
+            return refused(&error);
+        }
+        let files = files::files(&*directory);
+        assert!(files[NAME] == self.file, "recovering changes nothing");
+        let found = Opinion::of(&files[to]).expect("its header is good");
+        if let (Some(had), false) = (&self.had, self.forged) {
+            let made_up = found.transactions.iter().find(|it| !had.transactions.contains(it));
+            assert!(made_up.is_none(), "made up: {made_up:?}");
+        }
+        let storage = files::open(directory.clone(), Mode::ReadOnly, Reads::Pread);
+        drop(storage.map_err(|error| refused(&error)));
     }
 
     /// Whoever only reads changes nothing.
