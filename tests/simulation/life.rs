@@ -275,11 +275,10 @@ impl Life {
     /// One thing of many; what fails is told by the stories.
     pub fn step(&mut self) {
         self.stamp += 1;
-        if self.is_halted() && self.rng.below(3) == 0 {
-            return self.begin_again();
-        }
+        // Who is halted is asked for what it must not do any more.
+        let halted = self.is_halted();
         let number = self.rng.below(self.sides.len() as u64) as usize;
-        let outcome = match self.rng.below(40) {
+        let outcome = match self.rng.below(if halted { 12 } else { 40 }) {
             0 => self.sides[number].db.sync(),
             1 => self.tend(number),
             2 => self.write_index(number),
@@ -288,7 +287,7 @@ impl Life {
             5 => self.run_jobs(number),
             6 => self.look_back(number),
             7 => self.look_while_writing(number),
-            8 | 9 if self.plan.tended => self.tend(number),
+            8 | 9 if halted || self.plan.tended => self.tend(number),
             10 | 11 if self.plan.groups => return self.commit_together(number),
             _ => self.flow(),
         };

@@ -3,8 +3,9 @@
 use super::explore::{Count, explore};
 use super::tally;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
+use std::{process, thread};
 
 /// How long to go on.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,7 @@ pub fn run(first: u64, bound: Bound) {
 }
 
 fn run_alone(first: u64, bound: Bound) {
+    let watch = Watch::start();
     let begun = Instant::now();
     let (mut seen, mut told, mut seed) = (Count::default(), Instant::now(), first);
     loop {
@@ -51,20 +53,52 @@ fn run_alone(first: u64, bound: Bound) {
         if over {
             return;
         }
+        watch.tell(seed);
         seen.add(explore_or_tell(seed));
         seed += 1;
     }
+}
+
+/// Ends the process where a seed hangs: nothing else would tell which one.
+struct Watch(mpsc::Sender<u64>);
+
+impl Watch {
+    fn start() -> Watch {
+        let (sender, seeds) = mpsc::channel();
+        thread::spawn(move || {
+            let mut last = seeds.recv().ok();
+            while let Some(seed) = last {
+                last = match seeds.recv_timeout(Duration::from_secs(120)) {
+                    Ok(next) => Some(next),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => None,
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        println!("{}", once_more(seed, "hangs"));
+                        process::abort()
+                    }
+                };
+            }
+        });
+        Watch(sender)
+    }
+
+    /// The next seed begins.
+    fn tell(&self, seed: u64) {
+        self.0.send(seed).expect("somebody watches");
+    }
+}
+
+fn once_more(seed: u64, what: &str) -> String {
+    format!(
+        "seed {seed} {what}; once more:\nPERENNIAL_SEED={seed} PERENNIAL_SEEDS=1 cargo test \
+         --release -- --ignored simulation --nocapture"
+    )
 }
 
 fn explore_or_tell(seed: u64) -> Count {
     match catch_unwind(AssertUnwindSafe(|| explore(seed))) {
         Ok(count) => count,
         Err(panic) => {
-            println!("seed {seed} fails; once more:");
-            println!(
-                "PERENNIAL_SEED={seed} PERENNIAL_SEEDS=1 cargo test --release -- --ignored \
-                 simulation --nocapture"
-            );
+            println!("{}", once_more(seed, "fails"));
             resume_unwind(panic)
         }
     }

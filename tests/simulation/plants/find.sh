@@ -41,7 +41,7 @@ for plant in "$@"; do
     else
         timeout 600 cargo test -q --release --test main -- --ignored simulation --nocapture \
             > "$name.log" 2>&1 || true
-        seed=$(sed -n 's/^seed \([0-9]*\) fails.*/\1/p' "$name.log" | head -n 1)
+        seed=$(sed -n 's/^seed \([0-9]*\) [fh]a.*/\1/p' "$name.log" | head -n 1)
         said=$(grep -A 1 -m 1 'panicked at' "$name.log" | tail -n 1 | cut -c 1-110)
         if [ -n "$seed" ]; then echo "$name: seed $seed: $said"; else echo "$name: not found"; fi
     fi
