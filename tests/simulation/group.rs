@@ -36,16 +36,16 @@ pub fn commit(disk: &SimDisk, side: &Side, rng: &mut Rng, stamp: u64) -> Vec<Res
     let (held, release) = hold_first(disk);
     side.witness.story().racing = true;
     let outcomes = thread::scope(|scope| {
-        let mut threads = Vec::new();
-        for (number, wish) in wishes.iter().enumerate() {
+        let (mut threads, mut placed) = (Vec::new(), Vec::new());
+        for wish in &wishes {
             let (thread, oid) = (start(scope, side, wish), wish.changed.0);
-            match number {
-                0 => wait(&thread, || held.load(Ordering::Acquire)),
+            if placed.contains(&oid) {
                 // Whoever comes second to an object is told so at once.
-                _ if wishes[..number].iter().any(|it| it.changed.0 == oid) => {
-                    wait(&thread, || false);
-                }
-                _ => wait(&thread, || is_placed(side, oid)),
+                wait(&thread, || false);
+            } else {
+                // One that changes nothing ends, and the next one is held.
+                wait(&thread, || held.load(Ordering::Acquire) && is_placed(side, oid));
+                placed.extend(Some(oid).filter(|_| !thread.is_finished()));
             }
             threads.push(thread);
         }
