@@ -5,6 +5,7 @@
 //! replaying the log would take long. It sleeps without a timeout while there is nothing to do.
 //!
 //! # Invariants
+//! - One writes zeros at a time.
 //! - A sync of lazy commits starts within [`INTERVAL`] of the commit.
 //! - No failure here loses anything: a failed sync halts the storage, the others are logged.
 
@@ -171,12 +172,14 @@ impl Core {
         })
     }
 
-    /// The range to zero, which no frame takes until it is done.
+    /// The range to zero, which no frame takes until it is done; none while another is written: of
+    /// two who write one range, the first to be done would let frames into what the other zeroes.
     fn take_zeroing(&self, grown: u64) -> Option<(u64, u64)> {
         let mut ordered = self.ordered.lock();
         let wanted = (4 * grown).clamp(ZERO_STEP.0, ZERO_STEP.1);
         let ahead = ordered.zeroed.saturating_sub(ordered.end);
-        if ordered.large_frames || ahead >= wanted / 2 || self.check_open(&ordered).is_err() {
+        let idle = ordered.large_frames || ahead >= wanted / 2;
+        if idle || ordered.zeroing || self.check_open(&ordered).is_err() {
             return None;
         }
         ordered.zeroing = true;
