@@ -96,7 +96,8 @@ impl Subject {
     fn recover(&self) {
         let directory = files::directory(&Files::from([(NAME.into(), self.file.clone())]));
         let (from, to) = ((&*directory as &dyn Directory, NAME), "recovered.db");
-        if let Err(error) = recover(from, (&*directory, to), &mut |done, all| assert!(done <= all)) {
+        if let Err(error) = recover(from, (&*directory, to), &mut |done, all| assert!(done <= all))
+        {
             return refused(&error);
         }
         let files = files::files(&*directory);

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "a target needs less of it than the tests do")]
 #![allow(missing_debug_implementations)]
 
+#[path = "../../tests/support/faults.rs"]
+pub mod faults;
 #[path = "../../tests/support/platter.rs"]
 pub mod platter;
 #[path = "../../tests/support/rng.rs"]

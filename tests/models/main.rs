@@ -30,6 +30,7 @@ mod kit;
 #[allow(dead_code, reason = "models need less of it than tests do")]
 mod support {
     pub mod databases;
+    pub mod faults;
     pub mod platter;
     pub mod rng;
     pub mod sim;
