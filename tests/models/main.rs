@@ -65,7 +65,7 @@ struct Explored<'a> {
 impl Explored<'_> {
     fn run(&self, scheduler: impl Scheduler + 'static, model: impl Fn() + Send + Sync + 'static) {
         let mut config = Config::default();
-        config.stack_size = 1 << 19;
+        config.stack_size = 1 << 21;
         config.silence_warnings = true;
         let schedules = self.schedules.clone();
         Runner::new(scheduler, config).run(move || {
