@@ -110,6 +110,11 @@ impl Subject {
         Subject::of(take(OLD), take(STORY_INDEX))
     }
 
+    /// Another one of the same bytes.
+    pub fn twin(&self) -> Subject {
+        Subject::of(self.log.clone(), self.index.clone())
+    }
+
     fn of(log: Vec<u8>, index: Vec<u8>) -> Subject {
         let directory = directory_of(&[(NAME, &log), (INDEX, &index)]);
         let bare = directory_of(&[(NAME, &log)]);
