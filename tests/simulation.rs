@@ -25,7 +25,7 @@ mod witness;
 
 use run::{Bound, run};
 
-// R8, R10, R13, T16
+// R5, R8, R9, R10, R13, T16
 #[test]
 fn whatever_a_seed_brings_no_promise_is_lost_and_no_commit_halved() {
     run(0, Bound::Seeds(100));
