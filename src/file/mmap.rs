@@ -144,8 +144,8 @@ impl Slots {
 }
 
 /// A number that begins as zero, and is zero again in every fork of the process; `None` where the
-/// system has no memory of this kind.
-#[cfg(target_os = "linux")]
+/// system has no memory of this kind, as none of an interpreter has.
+#[cfg(all(target_os = "linux", not(miri)))]
 pub(super) fn not_for_forks() -> Option<Slots> {
     use std::ffi::{c_int, c_void};
     const MADV_WIPEONFORK: c_int = 18;
@@ -164,7 +164,7 @@ pub(super) fn not_for_forks() -> Option<Slots> {
     (refused == 0 && aligned).then_some(Slots { memory: Memory::Mapped(memory), count: 1 })
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), miri))]
 pub(super) fn not_for_forks() -> Option<Slots> {
     None
 }
