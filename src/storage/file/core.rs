@@ -60,7 +60,7 @@ pub(super) struct Core {
     /// The handle that carries the lock; dropped when the storage closes.
     pub(super) lock: Mutex<Option<Arc<dyn AppendFile>>>,
     pub(super) rest: Rest,
-    /// Held by whoever does housekeeping, writes the index snapshot or closes.
+    /// Held by whoever does housekeeping, writes the index snapshot, follows a writer or closes.
     pub(super) look: Mutex<Look>,
     pub(super) closed: AtomicBool,
 }

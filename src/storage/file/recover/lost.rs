@@ -27,18 +27,18 @@ struct Revision {
     length: u64,
     tid: Option<Tid>,
     type_id: Option<TypeId>,
-    fate: Fate,
+    evidence: Evidence,
 }
 
 impl Revision {
     fn is_certain(&self) -> bool {
-        matches!(self.fate, Fate::Whole | Fate::Gone)
+        matches!(self.evidence, Evidence::Whole | Evidence::Gone)
     }
 }
 
 /// What is known of the bytes of a lost revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Evidence {
     /// They are good: what is bad is something else of their transaction.
     Whole,
     /// They are good, and nothing tells which frame they are of: of a promise, perhaps.
@@ -49,13 +49,13 @@ enum Fate {
     Gone,
 }
 
-impl Fate {
+impl Evidence {
     fn phrase(self) -> &'static str {
         match self {
-            Fate::Whole => "its bytes are good, and its transaction is not whole",
-            Fate::Stray => "its bytes are good, and its transaction is lost, if it was one",
-            Fate::Bad => "its bytes are bad, if they are of the object that they say",
-            Fate::Gone => "nothing can be read where it stood",
+            Evidence::Whole => "its bytes are good, and its transaction is not whole",
+            Evidence::Stray => "its bytes are good, and its transaction is lost, if it was one",
+            Evidence::Bad => "its bytes are bad, if they are of the object that they say",
+            Evidence::Gone => "nothing can be read where it stood",
         }
     }
 }
@@ -63,40 +63,40 @@ impl Fate {
 impl Lost {
     /// A good record of a transaction that is lost.
     pub(super) fn whole(&mut self, at: u64, length: u64, record: &Record<'_>) {
-        self.good(at, length, record, Fate::Whole);
+        self.good(at, length, record, Evidence::Whole);
     }
 
     /// A good record among bytes of which nothing else is known.
     pub(super) fn stray(&mut self, at: u64, length: u64, record: &Record<'_>) {
-        self.good(at, length, record, Fate::Stray);
+        self.good(at, length, record, Evidence::Stray);
     }
 
-    fn good(&mut self, at: u64, length: u64, record: &Record<'_>, fate: Fate) {
+    fn good(&mut self, at: u64, length: u64, record: &Record<'_>, evidence: Evidence) {
         let type_id = record.content.as_ref().map(|content| content.type_id);
         let (oid, tid) = (record.oid, Some(record.tid));
-        self.revisions.insert(at, Revision { oid, length, tid, type_id, fate });
+        self.revisions.insert(at, Revision { oid, length, tid, type_id, evidence });
     }
 
     /// A bad record, which says that it is of `oid`.
     pub(super) fn bad(&mut self, at: u64, length: u64, oid: Oid, tid: Tid) {
-        let (tid, type_id, fate) = (Some(tid), None, Fate::Bad);
-        self.revisions.entry(at).or_insert(Revision { oid, length, tid, type_id, fate });
+        let (tid, type_id, evidence) = (Some(tid), None, Evidence::Bad);
+        self.revisions.entry(at).or_insert(Revision { oid, length, tid, type_id, evidence });
     }
 
     /// Something leads to a record of `oid` at `at`, where no good frame has one.
     pub(super) fn gone(&mut self, log: &Log, at: u64, oid: Oid, bound: u64) -> Result<()> {
-        let known = self.revisions.get(&at).is_some_and(|it| it.fate == Fate::Whole);
+        let known = self.revisions.get(&at).is_some_and(|it| it.evidence == Evidence::Whole);
         if known {
             return Ok(());
         }
         match log.record(oid, at, bound) {
             Ok(record) => self.whole(at, 0, &record),
             Err(Error::Corrupt(_)) => {
-                let (tid, type_id, fate) = (None, None, Fate::Gone);
-                let gone = Revision { oid, length: 0, tid, type_id, fate };
+                let (tid, type_id, evidence) = (None, None, Evidence::Gone);
+                let gone = Revision { oid, length: 0, tid, type_id, evidence };
                 // What the bad bytes say of themselves may be wrong; this is not.
                 let known = self.revisions.entry(at).or_insert(gone);
-                (known.oid, known.fate) = (oid, Fate::Gone);
+                (known.oid, known.evidence) = (oid, Evidence::Gone);
             }
             Err(error) => return Err(error),
         }
@@ -145,7 +145,7 @@ impl Lost {
                     format!("that of tid {}{removed} stands now", record.tid.number())
                 }
             };
-            let what = format!("{}; {now}", revision.fate.phrase());
+            let what = format!("{}; {now}", revision.evidence.phrase());
             let named = |id| types.get(id).map(|it| it.name.clone());
             losses.push(Loss {
                 certain: revision.is_certain(),

@@ -120,8 +120,9 @@ pub fn recover(
     let id = DatabaseId::random().map_err(failed)?;
     let temporary = format!("{new}.tmp-{id}");
     let file = target.open(&temporary, Access::CreateNew).map_err(failed)?;
-    let mut course = Course { source: &source, plan, target, temporary: &temporary };
-    let made = course.copy(file, &mut |at| progress(at, all)).and_then(|recovery| {
+    let new_file = (target, &*temporary);
+    let made = copy(&source, plan, new_file, file, &mut |at| progress(at, all));
+    let made = made.and_then(|recovery| {
         target.rename_new(&temporary, new).map_err(failed)?;
         target.sync().map_err(failed).inspect_err(|_| drop(target.remove(new)))?;
         Ok(recovery)
@@ -146,45 +147,37 @@ fn refuse_taken(target: &dyn Directory, new: &str) -> Result<()> {
     Ok(())
 }
 
-/// What comes after the survey.
-struct Course<'a> {
-    source: &'a Source,
+/// Copies what the plan says into `file`, which is named so, and verifies what became of it.
+fn copy(
+    source: &Source,
     plan: Plan,
-    target: &'a dyn Directory,
-    temporary: &'a str,
-}
-
-impl Course<'_> {
-    /// Copies into `file`, and verifies what became of it.
-    fn copy(
-        &mut self,
-        file: Arc<dyn AppendFile>,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<Recovery> {
-        let (log, length) = (&self.source.log, self.source.length);
-        let path = self.target.path(self.temporary);
-        let mut copier = Copier::begin(&self.plan, log, file, &path)?;
-        let mut passage = passage(self.source);
-        while passage.is_under_way() {
-            progress(length.saturating_add(passage.mark().0.at));
-            passage.step(&mut |spot| copier.meet(spot))?;
-        }
-        let copied_length = copier.end()?;
-        let (frames, records) = (copier.frames, copier.records);
-        let verification = verify(self.target, self.temporary, &mut |done, _| {
-            progress(length.saturating_mul(2).saturating_add(done.min(length)));
-        })?;
-        Ok(Recovery {
-            database: self.plan.header.database,
-            length,
-            copied_length,
-            frames,
-            records,
-            objects: verification.objects,
-            last_tid: verification.last_tid,
-            in_doubt: std::mem::take(&mut self.plan.in_doubt),
-            losses: std::mem::take(&mut self.plan.losses),
-            findings: verification.findings,
-        })
+    (target, name): (&dyn Directory, &str),
+    file: Arc<dyn AppendFile>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Recovery> {
+    let (log, length) = (&source.log, source.length);
+    let path = target.path(name);
+    let mut copier = Copier::begin(&plan, log, file, &path)?;
+    let mut passage = passage(source);
+    while passage.is_under_way() {
+        progress(length.saturating_add(passage.mark().0.at));
+        passage.step(&mut |spot| copier.meet(spot))?;
     }
+    let copied_length = copier.end()?;
+    let (frames, records) = (copier.frames, copier.records);
+    let verification = verify(target, name, &mut |done, _| {
+        progress(length.saturating_mul(2).saturating_add(done.min(length)));
+    })?;
+    Ok(Recovery {
+        database: plan.header.database,
+        length,
+        copied_length,
+        frames,
+        records,
+        objects: verification.objects,
+        last_tid: verification.last_tid,
+        in_doubt: plan.in_doubt,
+        losses: plan.losses,
+        findings: verification.findings,
+    })
 }

@@ -106,10 +106,9 @@ impl Promises {
 /// What a frame of this kind cannot say, or must.
 fn misplaced(kind: FrameKind, fields: &Fields, stores_nothing: bool) -> Vec<String> {
     let (is_commit, is_prepare) = (kind == FrameKind::Commit, kind == FrameKind::Prepare);
-    let about_one = matches!(kind, FrameKind::Prepare | FrameKind::Abort | FrameKind::End);
     let (has_gtid, binds) = (fields.gtid.is_some(), !fields.participants.is_empty());
     let rules = [
-        (about_one && !has_gtid, "the frame names no global transaction"),
+        (kind.needs_gtid() && !has_gtid, "the frame names no global transaction"),
         (kind == FrameKind::Seal && has_gtid, "a Seal names a global transaction"),
         (binds && !(is_commit && has_gtid), "it binds others to nothing"),
         (fields.coordinator.is_some() && !is_prepare, "it names who decides, and promises nothing"),
