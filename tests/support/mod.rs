@@ -4,6 +4,7 @@ pub mod child;
 pub mod databases;
 pub mod errors;
 pub mod faults;
+pub mod files;
 #[cfg(feature = "cli")]
 pub mod json;
 pub mod managers;
