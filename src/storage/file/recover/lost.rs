@@ -1,10 +1,10 @@
 //! The revisions that are lost, as far as anything still speaks of them: [`Lost`].
 //!
-//! A lost revision is known by its record, if that proves itself in a damaged frame; by the record
-//! after it, which leads to it; or by the index snapshot, which has the newest ones.
+//! A lost revision is known from its record, if that is good within a damaged frame; from the
+//! object's next record, which leads to it; or from the index snapshot, which has the newest ones.
 //!
 //! # Invariants
-//! - A place in the file is in the book once, whoever speaks of it.
+//! - A place in the file has one entry, however many things lead to it.
 
 use super::loss::{Loss, LossKind};
 use crate::error::{Error, Result};
@@ -54,7 +54,7 @@ impl Evidence {
         match self {
             Evidence::Whole => "its bytes are good, and its transaction is not whole",
             Evidence::Stray => "its bytes are good, and its transaction is lost, if it was one",
-            Evidence::Bad => "its bytes are bad, if they are of the object that they say",
+            Evidence::Bad => "its bytes are bad, and may name the wrong object",
             Evidence::Gone => "nothing can be read where it stood",
         }
     }
@@ -103,8 +103,8 @@ impl Lost {
         Ok(())
     }
 
-    /// Forgets what is not certain and cannot be: the newest record of the object stood before, as
-    /// `newest` says, where it knows.
+    /// Forgets what is not certain and cannot be true: the newest record of the object stood before
+    /// it. `newest` says where that stood, as far as it knows.
     pub(super) fn doubt(&mut self, newest: impl Fn(Oid, u64) -> Option<u64>) {
         self.revisions.retain(|&at, it| {
             it.is_certain() || newest(it.oid, at).is_none_or(|newest| newest >= at)
@@ -142,7 +142,7 @@ impl Lost {
                 None => "nothing of the object is left".to_owned(),
                 Some(record) => {
                     let removed = if record.content.is_none() { ", a removal," } else { "" };
-                    format!("that of tid {}{removed} stands now", record.tid.number())
+                    format!("the one of tid {}{removed} stands now", record.tid.number())
                 }
             };
             let what = format!("{}; {now}", revision.evidence.phrase());

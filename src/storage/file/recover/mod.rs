@@ -1,8 +1,8 @@
 //! Copying what is good of a damaged database file into a new one.
 //!
-//! The file is read twice: `survey` decides what will be copied and what is lost, with `lost` for
-//! the revisions and `pledges` for promises; `copy` writes. Then the new file is verified, and
-//! only after that gets its name. `source` opens the damaged one, and never writes it.
+//! The file is read twice. First `survey` decides what will be copied and what is lost, with `lost`
+//! for revisions and `unsettled` for promises; then `copy` writes. The new file is verified before
+//! it gets its name. `source` opens the damaged one, and never writes it.
 //!
 //! # Invariants
 //! - A transaction is copied whole or not at all, with its tid; what was never durable, or was
@@ -15,9 +15,9 @@
 mod copy;
 mod loss;
 mod lost;
-mod pledges;
 mod source;
 mod survey;
+mod unsettled;
 
 pub use loss::{Loss, LossKind};
 
@@ -69,15 +69,16 @@ impl Recovery {
 /// `target`, in their order, and tells all that is lost.
 ///
 /// Tids and oids stay what they are, and so does the id of the database: the new file takes the
-/// place of the old one, which is only read, and must not be open for writing. A transaction of
-/// which one byte is damaged is left out whole; the objects in it that can still be named are
-/// told, with what stands of each now. Behind a damaged frame the next one counts that proves
-/// itself: by its own sums, which know its place, and by a later one's claim that all in front of
-/// it was durable. What was torn by a crash is not copied, as opening would not show it.
+/// place of the old one, which is only read, and must not be open for writing. A transaction with
+/// one damaged byte is left out whole; its objects are told, as far as they can still be named,
+/// each with the revision that stands now. Behind the damage, a frame counts if its own sums are
+/// right for its place, and if a later frame claims that everything in front of it was durable.
+/// What a crash tore is not copied, as an opening would not show it either.
 ///
 /// Promises, decisions and their ends are copied too. A promise that nothing settles stays in
-/// doubt; one that what is lost must have settled is left out and told. If decisions may be lost,
-/// the new file answers for what it does not know that it does not know.
+/// doubt; one that was settled by something that is lost is left out, and told. If decisions may be
+/// lost, the new file answers "unknown" to whoever asks for one that it does not have, and not
+/// "aborted".
 ///
 /// `progress` is told now and then how much is done, and of how much: the file is read twice, and
 /// the new one once.

@@ -11,8 +11,8 @@
 
 use super::loss::{Loss, LossKind};
 use super::lost::Lost;
-use super::pledges::Pledges;
 use super::source::Source;
+use super::unsettled::Unsettled;
 use crate::error::Result;
 use crate::format::{
     FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Malformed, Record, TypeDef,
@@ -54,7 +54,7 @@ pub(super) struct Survey<'a> {
     types: TypeTable,
     /// The types that records name, and where the first one does.
     named: BTreeMap<TypeId, u64>,
-    pledges: Pledges,
+    unsettled: Unsettled,
     skip: HashSet<u64>,
     losses: Vec<Loss>,
     lost: Lost,
@@ -84,13 +84,13 @@ pub(super) fn passage(source: &Source) -> Passage<'_> {
 impl<'a> Survey<'a> {
     pub(super) fn new(source: &'a Source) -> Survey<'a> {
         let FileHeader { last_tid, next_oid, forgot_before, .. } = source.header;
-        let (newest, types, named, pledges, skip, losses) = Default::default();
+        let (newest, types, named, unsettled, skip, losses) = Default::default();
         Survey {
             source,
             newest,
             types,
             named,
-            pledges,
+            unsettled,
             skip,
             losses,
             lost: Lost::default(),
@@ -191,9 +191,9 @@ impl<'a> Survey<'a> {
         let (at, kind) = (frame.offset, frame.header.kind);
         (self.last_tid, self.any_frame) = (frame.header.tid, true);
         let writes = records.iter().map(|(_, record)| record.oid).collect();
-        for refuted in self.pledges.take(at, kind, &fields, &writes) {
+        for refuted in self.unsettled.take(at, kind, &fields, &writes) {
             self.skip.insert(refuted);
-            let what = "the promise was settled by what is lost; how, nobody knows";
+            let what = "what settled the promise is lost: nobody knows whether it was kept";
             self.losses.push(Loss::new(LossKind::Promise, refuted, what));
         }
         for (place, record) in &records {
@@ -339,7 +339,7 @@ impl Survey<'_> {
             forgot_before: self.forgot_before,
             ..*header
         };
-        let in_doubt = self.pledges.in_doubt();
+        let in_doubt = self.unsettled.in_doubt();
         let Survey { types, skip, losses, any_frame, .. } = self;
         Ok(Plan { header, types, skip, in_doubt, losses, any_frame })
     }

@@ -1,12 +1,11 @@
 //! The index snapshot against the log: [`Compared`].
 //!
-//! The snapshot stands for the log up to one of its marks, so the comparison takes place when the
-//! scan comes by there; a page that was copied later may know more, and is looked at again at the
-//! end.
+//! The snapshot describes the log up to a mark, so it is compared when the scan comes by there. Its
+//! pages may have been copied later and know more: slots that lead beyond the mark are compared at
+//! the end.
 //!
 //! # Invariants
-//! - What the snapshot cannot prove by its own sums, or is of another log, is passed over, as
-//!   opening does.
+//! - A page with a bad sum, and a snapshot of another log, are passed over, as at an opening.
 
 use super::finding::{Finding, FindingKind};
 use super::tally::Tally;
