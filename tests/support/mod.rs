@@ -7,6 +7,7 @@ pub mod faults;
 pub mod files;
 #[cfg(feature = "cli")]
 pub mod json;
+pub mod layers;
 pub mod managers;
 pub mod platter;
 pub mod rng;
