@@ -33,6 +33,7 @@ mod objects;
 mod opening;
 mod outbox;
 mod panics;
+mod plants;
 mod processes;
 mod quotes;
 mod recover;
