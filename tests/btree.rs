@@ -11,4 +11,4 @@ mod iteration;
 mod kit;
 mod merging;
 mod model;
-mod nodes;
+pub mod nodes;

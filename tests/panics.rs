@@ -1,6 +1,7 @@
 //! A directory that somebody else wrote panics while a thread writes for all: nobody waits for
 //! ever, and nothing more is written.
 
+use crate::support::layers::pass_on;
 use perennial::file::{Access, AppendFile, Directory, FileIdentity, Map, MemoryDirectory, Slots};
 use perennial::format::TypeDef;
 use perennial::storage::file::FileOptions;
@@ -38,56 +39,10 @@ impl Directory for Mined {
         Ok(Arc::new(MinedFile { file, mine: self.clone() }))
     }
 
-    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.directory.rename_new(from, to)
-    }
-
-    fn replace(&self, from: &str, to: &str) -> io::Result<()> {
-        self.directory.replace(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.directory.remove(name)
-    }
-
-    fn names(&self) -> io::Result<Vec<String>> {
-        self.directory.names()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.directory.sync()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path(name)
-    }
+    pass_on! { directory: rename_new, replace, remove, names, sync, path }
 }
 
 impl AppendFile for MinedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(offset, buffer)
-    }
-
-    fn append(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.append(offset, bytes)
-    }
-
-    fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.file.zero(offset, length)
-    }
-
-    fn rewrite(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.rewrite(offset, bytes)
-    }
-
-    fn trim(&self, length: u64) -> io::Result<()> {
-        self.file.trim(length)
-    }
-
     fn sync(&self) -> io::Result<()> {
         if self.mine.armed.swap(false, Ordering::SeqCst) {
             self.mine.word.lock().unwrap().recv().unwrap();
@@ -97,14 +52,6 @@ impl AppendFile for MinedFile {
         self.file.sync()
     }
 
-    fn try_lock(&self) -> io::Result<bool> {
-        self.file.try_lock()
-    }
-
-    fn identity(&self) -> io::Result<FileIdentity> {
-        self.file.identity()
-    }
-
     fn map(&self, offset: u64, length: usize) -> Option<Map> {
         self.file.map(offset, length)
     }
@@ -112,6 +59,8 @@ impl AppendFile for MinedFile {
     fn map_slots(&self, offset: u64, count: usize) -> Option<Slots> {
         self.file.map_slots(offset, count)
     }
+
+    pass_on! { file: len, read_at, append, zero, rewrite, trim, try_lock, identity }
 }
 
 fn open(directory: Arc<dyn Directory>) -> FileStorage {

@@ -1,6 +1,7 @@
 //! The simulated disk loses what a disk may lose, and nothing else. A crash test is worth as much
 //! as its disk is bad: each loss is seen here once.
 
+use crate::support::files::content;
 use crate::support::sim::{Action, Failure, Kind, Policy, SimDisk, Times};
 use perennial::file::{Access, AppendFile, Directory, MemoryDirectory};
 use proptest::prelude::*;
@@ -19,13 +20,6 @@ fn disk_with(bytes: &[u8]) -> (SimDisk, File) {
     file.sync().unwrap();
     disk.sync().unwrap();
     (disk, file)
-}
-
-fn content(disk: &SimDisk, name: &str) -> Option<Vec<u8>> {
-    let file = disk.open(name, Access::Read).ok()?;
-    let mut bytes = vec![0; file.len().unwrap() as usize];
-    file.read_at(0, &mut bytes).unwrap();
-    Some(bytes)
 }
 
 /// What the file `a` may be after a crash now.

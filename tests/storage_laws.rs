@@ -99,6 +99,7 @@ macro_rules! storage_laws {
                 a_decision_is_told_for_ever_and_open_until_it_is_ended
                 a_decision_without_changes_is_one
                 what_was_asked_for_before_it_was_decided_is_never_decided
+                who_can_refuse_no_more_decisions_says_that_it_cannot_tell
                 who_does_not_hold_a_transaction_tells_nothing_of_what_came_after_it
             }
             races {

@@ -3,6 +3,7 @@
 mod promises;
 mod trees;
 
+use crate::support::files::content;
 use crate::support::rng::Rng;
 use perennial::file::{Access, Directory, DiskDirectory, MemoryDirectory};
 use perennial::format::{
@@ -28,13 +29,7 @@ struct Files {
 
 impl Files {
     fn of(directory: &MemoryDirectory) -> Files {
-        let read = |name| {
-            let file = directory.open(name, Access::Read).ok()?;
-            let mut bytes = vec![0; file.len().unwrap() as usize];
-            file.read_at(0, &mut bytes).unwrap();
-            Some(bytes)
-        };
-        Files { log: read(NAME).unwrap(), index: read(INDEX) }
+        Files { log: content(directory, NAME).unwrap(), index: content(directory, INDEX) }
     }
 
     fn directory(&self) -> MemoryDirectory {

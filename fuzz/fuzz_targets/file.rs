@@ -15,7 +15,7 @@ use perennial::{Error, Oid, Tid};
 use perennial_fuzz::edit::Edit;
 use perennial_fuzz::files::{self, Files, NAME};
 use perennial_fuzz::forge;
-use perennial_fuzz::heap::{Counting, within};
+use perennial_fuzz::heap::{Counting, in_proportion};
 use perennial_fuzz::opinion::Opinion;
 use perennial_fuzz::story::{Story, gtid};
 use std::sync::Arc;
@@ -23,14 +23,11 @@ use std::sync::Arc;
 #[global_allocator]
 static HEAP: Counting = Counting;
 
-/// What has no length in the file: the stretches in which it is read.
-const STRETCHES: usize = 24 << 20;
-
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, rest)) = data.split_first() else { return };
     Story::get();
     let Some(subject) = Subject::new(choice, rest) else { return };
-    within(64 * subject.file.len() + STRETCHES, || subject.look());
+    in_proportion(subject.file.len(), || subject.look());
 });
 
 /// A file to look at.

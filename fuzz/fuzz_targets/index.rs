@@ -16,21 +16,18 @@ use perennial::storage::{FileStorage, Storage, TwoPhase};
 use perennial_fuzz::edit::Edit;
 use perennial_fuzz::files::{self, Files, INDEX, NAME};
 use perennial_fuzz::forge;
-use perennial_fuzz::heap::{Counting, within};
+use perennial_fuzz::heap::{Counting, in_proportion};
 use perennial_fuzz::opinion::Opinion;
 use perennial_fuzz::story::{Story, gtid};
 
 #[global_allocator]
 static HEAP: Counting = Counting;
 
-/// What has no length in the file: the stretches in which it is read.
-const STRETCHES: usize = 24 << 20;
-
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, rest)) = data.split_first() else { return };
     let Some(files) = subject(choice, rest) else { return };
     let length: usize = files.values().map(Vec::len).sum();
-    within(64 * length + STRETCHES, || look(&files, choice & 64 != 0));
+    in_proportion(length, || look(&files, choice & 64 != 0));
 });
 
 /// The last of the story's files, or the closed one, and a snapshot.

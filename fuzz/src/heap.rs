@@ -34,6 +34,13 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Runs `work` on files of `length` bytes; panics where the memory in use is out of proportion.
+pub fn in_proportion<T>(length: usize, work: impl FnOnce() -> T) -> T {
+    /// What has no length in the files: the stretches in which they are read.
+    const STRETCHES: usize = 24 << 20;
+    within(64 * length + STRETCHES, work)
+}
+
 /// Runs `work`; panics where it had more than `most` bytes in use beyond those of before.
 pub fn within<T>(most: usize, work: impl FnOnce() -> T) -> T {
     let before = NOW.load(Ordering::Relaxed);

@@ -4,8 +4,8 @@
 //! What must be done by one process only, such as writing a log, letting its lock go, or waiting
 //! for a thread, asks here first.
 //!
-//! To ask the system for the number of the process takes longer than to begin a transaction. So it
-//! is asked once, and the answer, a mark, is kept where a fork does not find it.
+//! Asking the system for the number of the process takes longer than beginning a transaction. So
+//! each process gives itself a mark, once, and keeps it in memory that a fork finds wiped.
 
 use super::Slots;
 use super::mmap::not_for_forks;
@@ -14,7 +14,7 @@ use std::process;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where this process keeps its mark, if the system has memory for it.
+/// Where this process keeps its mark, if the system has memory that forks find wiped.
 static OWN: OnceLock<Option<Slots>> = OnceLock::new();
 
 /// The last mark that this process, or one that it is a fork of, has given itself.

@@ -42,7 +42,9 @@ pub struct Fields {
     pub reads: Vec<(Oid, Tid)>,
 }
 
-/// The database that decides a global transaction, as a participant knew it.
+/// The database that decides a global transaction, as a participant knew it and a file keeps it.
+///
+/// A data manager is told of it as a `transaction::Coordinator`: transactions know no files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coordinator {
     /// Its id.

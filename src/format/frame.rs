@@ -61,6 +61,11 @@ impl FrameKind {
             FrameKind::Later(number) => number,
         }
     }
+
+    /// Whether a frame of this kind is about one global transaction, which it must name.
+    pub const fn needs_gtid(self) -> bool {
+        matches!(self, FrameKind::Prepare | FrameKind::Abort | FrameKind::End)
+    }
 }
 
 /// The fixed front of a frame.

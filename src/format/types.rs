@@ -43,7 +43,9 @@ pub struct Metadata {
     pub extension: BTreeMap<String, Vec<u8>>,
 }
 
-/// The decision of a transaction that others take part in.
+/// The decision of a transaction that others take part in, as a file keeps it.
+///
+/// A data manager is handed it as a `transaction::Decision`: transactions know no files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// The transaction, under the name that all participants know.

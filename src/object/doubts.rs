@@ -175,7 +175,8 @@ impl Database {
     /// This is for whoever finds a prepared part of it after a crash, in PostgreSQL say, and it is an
     /// act: do not ask to print how things stand. Ask the database that [`Info::coordinator`] named,
     /// and no other: one that was not to decide has never heard of the transaction, and answers
-    /// [`Fate::Aborted`]. Decisions that were [ended](Database::end_decision) are found too, by
+    /// [`Fate::Aborted`]. What was given up is kept in mind until the database closes; after 65,536
+    /// of them the answer is [`Fate::Unknown`]. Decisions that were [ended](Database::end_decision) are found too, by
     /// reading the whole log; [`decision_since`](Database::decision_since) reads less.
     ///
     /// [`Info::coordinator`]: crate::transaction::Info::coordinator

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::format::{Coordinator, Participant};
 use crate::id::{GlobalId, Tid};
 use crate::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,7 @@ pub trait TwoPhase {
     ///
     /// `since` is a transaction that was durable here before the decision could be made; a storage
     /// that does not hold it is not the one that was to decide, or an older copy, and cannot tell.
+    /// Nor can one that has given up 65,536 undecided transactions since it was opened.
     ///
     /// # Errors
     /// [`Error::Closed`](crate::Error::Closed), and those of reading.
@@ -128,6 +130,28 @@ pub enum Fate {
     Aborted,
     /// That cannot be told.
     Unknown,
+}
+
+/// Transactions that a storage was asked for and will not decide any more.
+///
+/// Nothing can be taken out again: who was told is right for as long as somebody in this process
+/// could decide. So there is a bound, and where it is reached nobody is told anything.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(BTreeSet<GlobalId>);
+
+impl Refusals {
+    /// How many are kept; they take about two megabytes.
+    const MOST: usize = 1 << 16;
+
+    /// Refuses the decision of `gtid`, where there is room for it; whether it is refused.
+    pub(super) fn add(&mut self, gtid: GlobalId) -> bool {
+        self.has(gtid) || self.0.len() < Refusals::MOST && self.0.insert(gtid)
+    }
+
+    /// Whether the decision of `gtid` is refused.
+    pub(super) fn has(&self, gtid: GlobalId) -> bool {
+        self.0.contains(&gtid)
+    }
 }
 
 /// A promise that is in doubt: nobody has it in hand who could settle it without asking.

@@ -10,7 +10,7 @@
 //! Format: docs/format.md, "Types".
 
 use crate::error::{Error, Result, SchemaMismatch};
-use crate::format::{TypeDef, TypeId};
+use crate::format::{Malformed, TypeDef, TypeId};
 use crate::sync::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,15 +45,16 @@ impl TypeTable {
             return known;
         }
         let id = TypeId(inner.next);
-        inner.insert(id, definition.clone())?;
+        let exhausted = |wrong: Malformed| Error::Exhausted(wrong.0.into());
+        inner.insert(id, definition.clone()).map_err(exhausted)?;
         Ok(id)
     }
 
     /// Takes a definition read from a file.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where it contradicts one that is known.
-    pub fn learn(&self, id: TypeId, definition: TypeDef) -> Result<()> {
+    /// Where it contradicts one that is known.
+    pub fn learn(&self, id: TypeId, definition: TypeDef) -> Result<(), Malformed> {
         let mut inner = self.inner.write();
         match inner.definitions.get(&id) {
             Some(known) if **known == definition => Ok(()),
@@ -89,14 +90,13 @@ impl Inner {
         })
     }
 
-    fn insert(&mut self, id: TypeId, definition: TypeDef) -> Result<()> {
+    fn insert(&mut self, id: TypeId, definition: TypeDef) -> Result<(), Malformed> {
         let key = (definition.name.clone(), definition.version);
         if let Some(other) = self.numbers.get(&key).filter(|&&other| other != id) {
             let known = self.definitions.get(other).cloned().unwrap_or_default();
             return Err(contradiction(*other, &known, &definition));
         }
-        let next =
-            id.0.checked_add(1).ok_or_else(|| Error::Exhausted("type numbers exhausted".into()))?;
+        let next = id.0.checked_add(1).ok_or("type numbers exhausted")?;
         self.next = self.next.max(next);
         self.numbers.insert(key, id);
         self.definitions.insert(id, Arc::new(definition));
@@ -114,7 +114,6 @@ fn shape_changed(stored: &TypeDef, here: &TypeDef) -> Error {
     .into()
 }
 
-fn contradiction(id: TypeId, known: &TypeDef, other: &TypeDef) -> Error {
-    let what = format!("type number {} is {known}, and then {other}", id.0);
-    Error::InvalidArgument(what.into())
+fn contradiction(id: TypeId, known: &TypeDef, other: &TypeDef) -> Malformed {
+    Malformed::new(format!("type number {} is {known}, and then {other}", id.0))
 }

@@ -1,9 +1,10 @@
 //! A sealed database in memory whose bytes can be spoiled and put right again: [`Subject`].
 
-use crate::recover::kit::{INDEX as STORY_INDEX, OLD, story};
+use crate::recover::kit::{INDEX as STORY_INDEX, OLD, frames, story};
+use crate::support::files::{Files, content, directory};
 use crate::support::rng::Rng;
 use perennial::file::{Access, Directory, MemoryDirectory};
-use perennial::format::{FIRST_FRAME, FileHeader, FrameHeader, Sums, TypeDef};
+use perennial::format::TypeDef;
 use perennial::storage::file::{FileOptions, Mode, Verification, verify};
 use perennial::storage::{Batch, FileStorage, Load, Storage, Verdict};
 use perennial::{Error, Oid, Result, Tid};
@@ -44,18 +45,7 @@ fn open(directory: &Arc<MemoryDirectory>, mode: Mode) -> Result<FileStorage> {
 }
 
 fn bytes(directory: &MemoryDirectory, name: &str) -> Vec<u8> {
-    let file = directory.open(name, Access::Read).unwrap();
-    let mut bytes = vec![0; file.len().unwrap() as usize];
-    file.read_at(0, &mut bytes).unwrap();
-    bytes
-}
-
-fn directory_of(files: &[(&str, &[u8])]) -> Arc<MemoryDirectory> {
-    let directory = MemoryDirectory::new();
-    for (name, bytes) in files {
-        directory.open(name, Access::CreateNew).unwrap().append(0, bytes).unwrap();
-    }
-    Arc::new(directory)
+    content(directory, name).unwrap()
 }
 
 /// Random transactions, of one object or many, small and large, until the log is so long.
@@ -116,9 +106,12 @@ impl Subject {
     }
 
     fn of(log: Vec<u8>, index: Vec<u8>) -> Subject {
-        let directory = directory_of(&[(NAME, &log), (INDEX, &index)]);
-        let bare = directory_of(&[(NAME, &log)]);
-        let (frames, spoiled) = (frames(&log), RefCell::default());
+        let mut files = Files::from([(NAME.to_owned(), log.clone())]);
+        let bare = directory(&files);
+        files.insert(INDEX.to_owned(), index.clone());
+        let directory = directory(&files);
+        let frames = frames(&log).into_iter().map(|(place, _)| place).collect();
+        let spoiled = RefCell::default();
         let storage = open(&directory, Mode::ReadOnly).unwrap();
         let snapshot = storage.snapshot().unwrap();
         let load = |oid| match snapshot.load(oid).unwrap() {
@@ -209,17 +202,4 @@ impl Subject {
         }
         reading
     }
-}
-
-fn frames(log: &[u8]) -> Vec<Range<u64>> {
-    let header = FileHeader::decode(log.first_chunk().unwrap()).unwrap();
-    let sums = Sums::new(header.database, header.generation);
-    let (mut frames, mut at) = (Vec::new(), FIRST_FRAME);
-    while let Some(bytes) = log.get(at as usize..).and_then(<[u8]>::first_chunk) {
-        let Ok(header) = FrameHeader::decode(&sums, at, bytes) else { break };
-        let end = at + header.frame_len().unwrap();
-        frames.push(at..end);
-        at = end;
-    }
-    frames
 }

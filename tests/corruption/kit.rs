@@ -1,6 +1,8 @@
 //! Files as maps of bytes: written once, then damaged in every way and opened.
 
-use perennial::file::{Access, Directory, MemoryDirectory};
+pub use crate::support::files::{Files, directory, files};
+
+use perennial::file::{Directory, MemoryDirectory};
 use perennial::format::TypeDef;
 use perennial::storage::file::{FileOptions, Mode};
 use perennial::storage::{Batch, FileStorage, Load, Storage, Verdict};
@@ -10,27 +12,6 @@ use std::sync::Arc;
 
 pub const NAME: &str = "bank.db";
 pub const INDEX: &str = "bank.db.index";
-
-/// The files of a directory.
-pub type Files = BTreeMap<String, Vec<u8>>;
-
-pub fn directory(files: &Files) -> Arc<MemoryDirectory> {
-    let directory = MemoryDirectory::new();
-    for (name, bytes) in files {
-        directory.open(name, Access::CreateNew).unwrap().append(0, bytes).unwrap();
-    }
-    Arc::new(directory)
-}
-
-pub fn files(directory: &dyn Directory) -> Files {
-    let read = |name: String| {
-        let file = directory.open(&name, Access::Read).unwrap();
-        let mut bytes = vec![0; file.len().unwrap() as usize];
-        file.read_at(0, &mut bytes).unwrap();
-        (name, bytes)
-    };
-    directory.names().unwrap().into_iter().map(read).collect()
-}
 
 pub fn without_index(files: &Files) -> Files {
     let mut files = files.clone();

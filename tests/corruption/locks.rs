@@ -1,6 +1,7 @@
 //! One writer at a time, and readers beside it.
 
 use super::kit::{NAME, files, open, put, written};
+use crate::support::layers::pass_on;
 use perennial::file::{Access, AppendFile, Directory, DiskDirectory, MemoryDirectory};
 use perennial::storage::file::Mode;
 use perennial::storage::{Batch, Durability, FileStorage, Storage};
@@ -136,29 +137,7 @@ impl Directory for Exhaustible {
         }
     }
 
-    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.directory.rename_new(from, to)
-    }
-
-    fn replace(&self, from: &str, to: &str) -> io::Result<()> {
-        self.directory.replace(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.directory.remove(name)
-    }
-
-    fn names(&self) -> io::Result<Vec<String>> {
-        self.directory.names()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.directory.sync()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path(name)
-    }
+    pass_on! { directory: rename_new, replace, remove, names, sync, path }
 }
 
 // R9: it once took who could not be found for absent, and showed what was not durable.

@@ -69,7 +69,7 @@ fn new_objects_have_oids_of_their_own_and_are_found_while_the_index_grows() {
     });
 }
 
-// S2 of storages
+// Who names a type first gives it its number; who comes second finds that.
 #[test]
 fn a_type_that_two_name_first_has_one_number() {
     explore_storages("threads that name types", |storage| {

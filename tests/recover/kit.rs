@@ -1,6 +1,8 @@
 //! A database with everything in its log that a log can have, damaged and recovered.
 
-use perennial::file::{Access, Directory, MemoryDirectory};
+pub use crate::support::files::{Files, directory, files};
+
+use perennial::file::{Directory, MemoryDirectory};
 use perennial::format::{
     Decision, FIRST_FRAME, FileHeader, FrameHeader, FrameKind, Metadata, Participant, Sums, TypeDef,
 };
@@ -14,27 +16,6 @@ use std::sync::Arc;
 pub const OLD: &str = "old.db";
 pub const INDEX: &str = "old.db.index";
 pub const NEW: &str = "new.db";
-
-/// The files of a directory.
-pub type Files = BTreeMap<String, Vec<u8>>;
-
-pub fn directory(files: &Files) -> Arc<MemoryDirectory> {
-    let directory = MemoryDirectory::new();
-    for (name, bytes) in files {
-        directory.open(name, Access::CreateNew).unwrap().append(0, bytes).unwrap();
-    }
-    Arc::new(directory)
-}
-
-pub fn files(directory: &dyn Directory) -> Files {
-    let read = |name: String| {
-        let file = directory.open(&name, Access::Read).unwrap();
-        let mut bytes = vec![0; file.len().unwrap() as usize];
-        file.read_at(0, &mut bytes).unwrap();
-        (name, bytes)
-    };
-    directory.names().unwrap().into_iter().map(read).collect()
-}
 
 pub fn open(directory: Arc<dyn Directory>, name: &str, mode: Mode) -> Result<FileStorage> {
     let options =

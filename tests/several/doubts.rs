@@ -2,6 +2,7 @@
 
 use super::kit::{NAMES, Side, begin, decider, open, options, quiet, set, sides};
 use crate::support::databases::Tally;
+use crate::support::files::content;
 use crate::support::sim::{Failure, Kind, Policy, SimDisk, Times};
 use perennial::error::InDoubt;
 use perennial::file::{Access, Directory};
@@ -57,9 +58,7 @@ fn gtid(db: &Database) -> GlobalId {
 fn moved(disk: &SimDisk, names: &[(&str, &str)]) -> SimDisk {
     let other = SimDisk::new();
     for (from, to) in names {
-        let old = disk.open(from, Access::Read).unwrap();
-        let mut bytes = vec![0; old.len().unwrap() as usize];
-        old.read_at(0, &mut bytes).unwrap();
+        let bytes = content(disk, from).unwrap();
         other.open(to, Access::CreateNew).unwrap().append(0, &bytes).unwrap();
     }
     other

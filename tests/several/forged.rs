@@ -53,12 +53,23 @@ impl Forger {
 
     /// Adds a frame; where its records stand.
     fn add(&mut self, kind: FrameKind, fields: &Fields, records: &[Said]) -> Vec<u64> {
+        self.add_referring(kind, fields, records, &[])
+    }
+
+    /// The same, with these bytes as the references of each record.
+    fn add_referring(
+        &mut self,
+        kind: FrameKind,
+        fields: &Fields,
+        records: &[Said],
+        references: &[u8],
+    ) -> Vec<u64> {
         let mut bytes = Vec::new();
         fields.encode(&mut bytes);
         let mut builder = FrameBuilder::new(kind, &bytes).unwrap();
         for &(oid, previous, type_id) in records {
             let head = RecordHead { oid: Oid::new(oid), pinned: false, previous, far: None };
-            builder.push(&head, Some((type_id, &[], b"x")));
+            builder.push(&head, Some((type_id, references, b"x")));
         }
         if kind == FrameKind::Commit {
             self.tid = Tid::new(self.tid.number() + 1);
@@ -127,6 +138,14 @@ fn a_promise_that_nobody_can_have_given_is_corrupt() {
             other => panic!("{story}: {other:?}"),
         }
     }
+}
+
+// It was said to stand where the record before it does.
+#[test]
+fn a_promise_with_references_to_nothing_is_corrupt_where_its_record_stands() {
+    let (mut forger, [_, newest, _]) = Forger::new();
+    let starts = forger.add_referring(FrameKind::Prepare, &of(1), &[(1, newest, 0)], &[0x80]);
+    forger.check_refused(starts[0], "a number without an end");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::doubts::{InTwo, in_two};
 use super::kit::{NAMES, Side, decider, open, options, quiet, set, sides};
+use crate::support::layers::pass_on;
 use crate::support::sim::{Policy, SimDisk};
 use perennial::file::{Access, AppendFile, Directory};
 use perennial::{Database, Result};
@@ -47,31 +48,14 @@ fn a_decision_is_not_ended_on_the_word_of_a_handle_that_was_closed() {
     drop(first);
 }
 
-/// A disk on which opening the file `slow` for writing takes its time, once it has its lock.
+/// A disk on which the first opening for writing takes its time, once it has its lock.
 #[derive(Debug)]
 struct SlowDisk {
     disk: SimDisk,
-    slow: &'static str,
     locked: Mutex<Option<Sender<()>>>,
 }
 
 impl Directory for SlowDisk {
-    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn AppendFile>> {
-        self.disk.open(name, access)
-    }
-
-    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename_new(from, to)
-    }
-
-    fn replace(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.replace(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
-    }
-
     /// Who opens for writing looks here for what others left, and has the lock by then.
     fn names(&self) -> io::Result<Vec<String>> {
         if let Some(locked) = self.locked.lock().unwrap().take() {
@@ -81,13 +65,7 @@ impl Directory for SlowDisk {
         self.disk.names()
     }
 
-    fn sync(&self) -> io::Result<()> {
-        self.disk.sync()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.disk.path(name)
-    }
+    pass_on! { disk: open, rename_new, replace, remove, sync, path }
 }
 
 // T16
@@ -97,10 +75,9 @@ fn files_that_are_opened_at_once_by_several_threads_find_each_other() {
         let InTwo { disk, decides, doubts } = in_two(decided);
         let (locked, is_locked) = channel();
         let locked = Mutex::new(Some(locked));
-        let slow = Arc::new(SlowDisk { disk: disk.clone(), slow: decides, locked });
+        let slow = Arc::new(SlowDisk { disk: disk.clone(), locked });
         let opening = thread::spawn(move || -> Result<Database> {
-            let name = slow.slow;
-            Database::options().directory(slow).open(name)
+            Database::options().directory(slow).open(decides)
         });
         is_locked.recv().unwrap();
 

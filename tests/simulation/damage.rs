@@ -1,22 +1,14 @@
 //! Bytes that go bad where they were durable: never taken for a torn end, never shown as data.
 
+use super::life::quiet;
 use super::story::Story;
 use super::tally::Seen;
+use crate::support::files::content;
 use crate::support::rng::Rng;
 use crate::support::sim::{Policy, SimDisk};
 use perennial::Error;
 use perennial::file::{Access, Directory};
-use perennial::storage::FileStorage;
-use perennial::storage::file::FileOptions;
-use std::sync::Arc;
-
-/// What a file is, byte for byte.
-fn content(disk: &SimDisk, name: &str) -> Vec<u8> {
-    let file = disk.open(name, Access::Read).expect("it is there");
-    let mut bytes = vec![0; file.len().expect("a length") as usize];
-    file.read_at(0, &mut bytes).expect("it can be read");
-    bytes
-}
+use perennial::storage::file::Mode;
 
 /// Damages something below `proven`, which a frame that is there claims to be durable, or in the
 /// index snapshot, and opens the file.
@@ -24,18 +16,12 @@ pub fn damage(disk: &SimDisk, name: &str, proven: u64, story: &Story, rng: &mut 
     Seen::Damage.note();
     let disk = disk.crash(Policy::Everything, 0);
     let index = format!("{name}.index");
-    let has_index = disk.open(&index, Access::Read).is_ok();
-    match has_index && rng.below(3) == 0 {
-        true => {
-            let length = content(&disk, &index).len() as u64;
-            spoil(&disk, &index, length, rng);
-        }
-        false => spoil(&disk, name, proven, rng),
+    match content(&disk, &index) {
+        Some(bytes) if rng.below(3) == 0 => spoil(&disk, &index, bytes.len() as u64, rng),
+        _ => spoil(&disk, name, proven, rng),
     }
     let before = content(&disk, name);
-    let options = FileOptions { housekeeping: false, ..FileOptions::default() };
-    let options = FileOptions { hold_in_doubt: true, ..options };
-    match FileStorage::open(Arc::new(disk.clone()), name, options) {
+    match quiet(&disk, name, Mode::OpenOrCreate) {
         Ok(storage) => story.shown_despite_damage(&storage),
         Err(error) => {
             let told =

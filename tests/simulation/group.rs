@@ -57,7 +57,7 @@ pub fn commit(disk: &SimDisk, side: &Side, rng: &mut Rng, stamp: u64) -> Vec<Res
     outcomes
 }
 
-/// The next write waits until the answer's second half is dropped; the first tells when it does.
+/// The next write waits until the sender is dropped; the flag tells that it has come so far.
 fn hold_first(disk: &SimDisk) -> (Arc<AtomicBool>, mpsc::Sender<()>) {
     let (release, released) = mpsc::channel::<()>();
     let held = Arc::new(AtomicBool::new(false));

@@ -65,9 +65,10 @@ pub struct Side {
     large: bool,
 }
 
-fn quiet(disk: &SimDisk, name: &str, mode: Mode) -> Result<FileStorage> {
-    let options = FileOptions { mode, housekeeping: false, ..FileOptions::default() };
-    let options = FileOptions { hold_in_doubt: true, ..options };
+/// Opens a file without a housekeeper, whatever is in doubt.
+pub fn quiet(disk: &SimDisk, name: &str, mode: Mode) -> Result<FileStorage> {
+    let options =
+        FileOptions { mode, housekeeping: false, hold_in_doubt: true, ..FileOptions::default() };
     FileStorage::open(Arc::new(disk.clone()), name, options)
 }
 

@@ -70,7 +70,7 @@ impl Entry {
     }
 }
 
-/// The newest revision of each object: its transaction, and which write of it.
+/// The revisions of each object, the oldest first: its transaction, and which write of it.
 pub type Objects = BTreeMap<Oid, Vec<(Tid, Arc<Entry>, usize)>>;
 
 /// What is told between two openings of a file.

@@ -254,6 +254,23 @@ pub fn what_was_asked_for_before_it_was_decided_is_never_decided(home: &dyn Home
 }
 
 // T16
+pub fn who_can_refuse_no_more_decisions_says_that_it_cannot_tell(home: &dyn Home) {
+    let storage = home.fresh();
+    let (oid, base) = create(&*storage, "old");
+    let fate = |number: u64| {
+        let gtid = GlobalId::new([[7; 8], number.to_le_bytes()].concat().try_into().expect("16"));
+        storage.decision(gtid, base).expect("a fate")
+    };
+
+    let refused = (0..1 << 20).take_while(|&number| fate(number) == Fate::Aborted).count() as u64;
+
+    assert_eq!(fate(refused), Fate::Unknown);
+    assert_eq!(fate(0), Fate::Aborted, "who was told so is right");
+    let tid = decide(&*storage, work(&*storage).put(oid, base, "new"), 1).expect("nobody asked");
+    assert_eq!(storage.decision(gtid(1), base).expect("a fate"), Fate::Committed(tid));
+}
+
+// T16
 pub fn who_does_not_hold_a_transaction_tells_nothing_of_what_came_after_it(home: &dyn Home) {
     let storage = home.fresh();
     let (_, base) = create(&*storage, "old");

@@ -1,5 +1,6 @@
 //! A disk of which some bytes cannot be read: [`Scratched`].
 
+use super::layers::pass_on;
 use perennial::file::{Access, AppendFile, Directory, FileIdentity, Map, MemoryDirectory, Slots};
 use std::io;
 use std::ops::Range;
@@ -27,70 +28,16 @@ impl Directory for Scratched {
         Ok(Arc::new(ScratchedFile { inner, bad }))
     }
 
-    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename_new(from, to)
-    }
-
-    fn replace(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.replace(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
-    }
-
-    fn names(&self) -> io::Result<Vec<String>> {
-        self.inner.names()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.inner.sync()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.inner.path(name)
-    }
+    pass_on! { inner: rename_new, replace, remove, names, sync, path }
 }
 
 impl AppendFile for ScratchedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let end = offset + buffer.len() as u64;
         if offset < self.bad.end && self.bad.start < end {
             return Err(io::Error::other("input/output error"));
         }
         self.inner.read_at(offset, buffer)
-    }
-
-    fn append(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.inner.append(offset, bytes)
-    }
-
-    fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.inner.zero(offset, length)
-    }
-
-    fn rewrite(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.inner.rewrite(offset, bytes)
-    }
-
-    fn trim(&self, length: u64) -> io::Result<()> {
-        self.inner.trim(length)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.inner.sync()
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        self.inner.try_lock()
-    }
-
-    fn identity(&self) -> io::Result<FileIdentity> {
-        self.inner.identity()
     }
 
     fn map(&self, _: u64, _: usize) -> Option<Map> {
@@ -100,4 +47,6 @@ impl AppendFile for ScratchedFile {
     fn map_slots(&self, _: u64, _: usize) -> Option<Slots> {
         None
     }
+
+    pass_on! { inner: len, append, zero, rewrite, trim, sync, try_lock, identity }
 }

@@ -1,5 +1,6 @@
 //! Trees on disk with something wrong in them, and objects that nothing leads to.
 
+use crate::btree::nodes::{Body, Node};
 use crate::support::databases::loose;
 use perennial::collections::{BTree, TreeSet, verify};
 use perennial::file::MemoryDirectory;
@@ -31,38 +32,6 @@ holder!(
     BTree<Vec<u16>, ()> = "trees.Lists",
     TreeSet<String> = "trees.Set"
 );
-
-/// A node of a tree of numbers, as its bytes are.
-#[derive(Clone, Serialize, Deserialize)]
-struct Node {
-    low: Option<u32>,
-    high: Option<u32>,
-    weight: u64,
-    body: Body,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-enum Body {
-    Leaf(Vec<(u32, u64)>),
-    Inner { level: u32, children: Vec<(Option<u32>, Ref<Node>)> },
-    Unlinked,
-}
-
-impl Persistent for Node {
-    const NAME: &'static str = "perennial.BTree<u32, u64>";
-}
-
-impl Node {
-    fn children(&mut self) -> &mut Vec<(Option<u32>, Ref<Node>)> {
-        let Body::Inner { children, .. } = &mut self.body else { panic!("not an inner node") };
-        children
-    }
-
-    fn entries(&mut self) -> &mut Vec<(u32, u64)> {
-        let Body::Leaf(entries) = &mut self.body else { panic!("not a leaf") };
-        entries
-    }
-}
 
 fn open(directory: &Arc<MemoryDirectory>) -> Database {
     Database::options().directory(directory.clone()).open(NAME).unwrap()

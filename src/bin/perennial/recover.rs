@@ -2,9 +2,9 @@
 
 use crate::Subject;
 use crate::json::Json;
-use crate::report::{Failure, Outcome, Report, progress_bar};
+use crate::report::{Failure, Outcome, Report, with_progress};
 use crate::verify;
-use perennial::storage::file::{Loss, Recovery};
+use perennial::storage::file::{Loss, Recovery, recover};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -18,17 +18,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failure> {
     let (directory, name) = arguments.subject.place()?;
     let (target, new) = crate::place(&arguments.new)?;
-    let bar = progress_bar();
-    let recovery = perennial::storage::file::recover(
-        (&directory, &name),
-        (&target, &new),
-        &mut |done, all| {
-            bar.set_length(all);
-            bar.set_position(done);
-        },
-    );
-    bar.finish_and_clear();
-    let recovery = recovery?;
+    let recovery =
+        with_progress(|progress| recover((&directory, &name), (&target, &new), progress))?;
     match arguments.subject.json {
         true => report.json(&json(&recovery))?,
         false => print(&recovery, report)?,

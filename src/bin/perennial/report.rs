@@ -94,8 +94,19 @@ fn harmless(text: &str) -> String {
     out
 }
 
+/// Does something that tells how much is done, and of how much; a bar shows it.
+pub fn with_progress<T>(act: impl FnOnce(&mut dyn FnMut(u64, u64)) -> T) -> T {
+    let bar = progress_bar();
+    let result = act(&mut |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    result
+}
+
 /// A bar on standard error, where somebody looks at it.
-pub fn progress_bar() -> ProgressBar {
+fn progress_bar() -> ProgressBar {
     let target = match io::stderr().is_terminal() {
         true => ProgressDrawTarget::stderr(),
         false => ProgressDrawTarget::hidden(),

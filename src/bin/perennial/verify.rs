@@ -2,7 +2,8 @@
 
 use crate::Subject;
 use crate::json::Json;
-use crate::report::{Failure, Outcome, Report, progress_bar};
+use crate::report::{Failure, Outcome, Report, with_progress};
+use perennial::collections::verify;
 use perennial::storage::file::{Finding, FrameCounts, Verification};
 
 #[derive(clap::Args)]
@@ -13,13 +14,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failure> {
     let (directory, name) = arguments.subject.place()?;
-    let bar = progress_bar();
-    let verification = perennial::collections::verify(&directory, &name, &mut |done, all| {
-        bar.set_length(all);
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
-    let verification = verification?;
+    let verification = with_progress(|progress| verify(&directory, &name, progress))?;
     match arguments.subject.json {
         true => report.json(&json(&verification))?,
         false => print(&verification, report)?,

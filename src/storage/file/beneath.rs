@@ -1,7 +1,7 @@
-//! What other programs do to the file while we have it open: it is moved, removed, replaced, cut.
+//! What other programs may do to the file while it is open here: move, remove, replace or cut it.
 //!
-//! Nobody can forbid it, so it is looked for: the length before anything is written, and the name
-//! before anything is called durable. Either costs less than a hundredth of a sync.
+//! Nothing can forbid it, so it is looked for: the length is checked before anything is written, and
+//! the name before anything is called durable. Either costs less than a hundredth of a sync.
 //!
 //! # Invariants
 //! - Nothing is acknowledged as durable in a file that its name no longer leads to.
@@ -14,7 +14,7 @@ use std::io::{Error as IoError, ErrorKind};
 impl Core {
     /// Refuses to go on where the name leads to another file, or to none.
     ///
-    /// Who cannot look, because the directory was closed to him, knows nothing and goes on.
+    /// Where the directory no longer lets us look, nothing is known, and work goes on.
     pub(super) fn check_name(&self) -> Result<()> {
         match self.directory.identity(&self.name) {
             Ok(found) if found != self.identity => {
@@ -28,7 +28,7 @@ impl Core {
     }
 
     /// Refuses to go on where the file was cut below what is published. From then on it is read by
-    /// position: behind the cut there is nothing beneath a map.
+    /// position: to touch a map behind the cut would end the process.
     pub(super) fn check_length(&self) -> Result<()> {
         let failed = |error| Error::io("measure", self.path(), error);
         let (length, end) =

@@ -251,7 +251,7 @@ impl Core {
         let mut ordered = self.ordered.lock();
         let (tid, offset) = loop {
             self.check_open(&ordered)?;
-            if let Some(gtid) = decides.filter(|gtid| ordered.promises.refused.contains(gtid)) {
+            if let Some(gtid) = decides.filter(|&gtid| ordered.promises.refused.has(gtid)) {
                 return Err(Error::Refused(Box::new(gtid).into()));
             }
             if self.overtaken(&ordered, batch, bases)? {

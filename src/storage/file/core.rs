@@ -7,8 +7,8 @@
 //! # Invariants
 //! - `ordered ≥ published` and `ordered ≥ durable`; each only grows.
 //! - Locks are taken in the order `look`, `leader`, `ordered`, then any other. No foreign code but
-//!   the directory's under any of them, events included, and no I/O under `ordered`: whoever
-//!   enters it has had the index pages checked that he looks at.
+//!   the directory's under any of them, events included, and no I/O under `ordered`: the index
+//!   pages that are looked at there were checked before.
 
 use super::FileOptions;
 use super::generation::Generation;
@@ -60,7 +60,7 @@ pub(super) struct Core {
     /// The handle that carries the lock; dropped when the storage closes.
     pub(super) lock: Mutex<Option<Arc<dyn AppendFile>>>,
     pub(super) rest: Rest,
-    /// Held by whoever does housekeeping, writes the index snapshot or closes.
+    /// Held by whoever does housekeeping, writes the index snapshot, follows a writer or closes.
     pub(super) look: Mutex<Look>,
     pub(super) closed: AtomicBool,
 }

@@ -53,8 +53,7 @@ impl Core {
                 return false;
             }
             if !ordered.promises.deciding.contains(&gtid) {
-                ordered.promises.refused.insert(gtid);
-                return true;
+                return ordered.promises.refused.add(gtid);
             }
             self.moved.wait(&mut ordered);
         }

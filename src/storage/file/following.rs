@@ -11,16 +11,12 @@
 //! Format: docs/format.md, "Reading beside a writer".
 
 use super::core::Core;
-use super::opening::{may_have_writer, note_global, take_records};
-use super::walk::{Mark, Walked, walk};
+use super::opening::{PAUSE, TRIES, may_have_writer, note_global, take_records};
+use super::walk::{Mark, walk};
 use crate::error::{Damage, Error, Result};
-use crate::format::{Fields, Frame, FrameHeader, Malformed};
+use crate::format::{Fields, Frame, FrameHeader};
 use crate::id::{Oid, Tid};
 use crate::sync::atomic::Ordering;
-use std::time::Duration;
-
-/// How often is looked before a verdict.
-const TRIES: usize = 5;
 
 /// What a look at the rest of the log found.
 enum Sight {
@@ -50,7 +46,7 @@ impl Core {
                 Ok(Sight::Damaged(damage)) if last => return Err(damage.into()),
                 Err(error) if last => return Err(error),
                 // A writer may have been in the middle of a write, or have cut zeros off the end.
-                _ => std::thread::sleep(Duration::from_millis(2)),
+                _ => std::thread::sleep(PAUSE),
             }
         }
         Ok(self.generation.last_tid())
@@ -63,17 +59,16 @@ impl Core {
             return self.show(proven, shown);
         }
         let log = &self.generation.log;
-        let Walked { mark, proven, wrong, .. } =
-            walk(log, self.length()?, self.mark(), self.durable(), |_| Ok(()))?;
-        if mark.at < proven {
-            let what = wrong.map_or("the log ends there".into(), |wrong| wrong.0);
-            return Ok(Sight::Damaged(Damage::new(self.path(), mark.at, proven, what)));
+        let walked = walk(log, self.length()?, self.mark(), self.durable(), |_| Ok(()))?;
+        let (end, proven) = (walked.mark.at, walked.proven);
+        if end < proven {
+            return Ok(Sight::Damaged(walked.damage(self.path(), proven)));
         }
         if may_have_writer(&*self.directory, &self.name) {
             // Perhaps it wrote what was just read, and nothing of that is durable.
             return Ok(Sight::Stirred);
         }
-        self.show(proven, mark.at)
+        self.show(proven, end)
     }
 
     /// How much is proven beside a living writer, and how much of that can be shown. It is found
@@ -101,8 +96,7 @@ impl Core {
         let log = &self.generation.log;
         let walked = walk(log, shown, self.mark(), proven, |frame| self.take_in(frame))?;
         if walked.mark.at < shown {
-            let what = walked.wrong.map_or("the log ends there".into(), |wrong| wrong.0);
-            return Ok(Sight::Damaged(Damage::new(self.path(), walked.mark.at, proven, what)));
+            return Ok(Sight::Damaged(walked.damage(self.path(), proven)));
         }
         self.durable.fetch_max(proven.min(shown), Ordering::AcqRel);
         self.durable_mark.raise(self.generation.last_tid());
@@ -129,8 +123,7 @@ impl Core {
         let wrong = |wrong| self.generation.log.corrupt(frame.offset, wrong);
         let fields = Fields::decode(frame.fields()).map_err(wrong)?;
         for (id, definition) in fields.types {
-            let learned = self.types.learn(id, definition);
-            learned.map_err(|error| wrong(Malformed::new(error.to_string())))?;
+            self.types.learn(id, definition).map_err(wrong)?;
         }
         let decided = !fields.participants.is_empty();
         let (mut decisions, mut prepared) = (self.decisions.lock(), self.prepared.lock());

@@ -5,7 +5,7 @@
 //! replaying the log would take long. It sleeps without a timeout while there is nothing to do.
 //!
 //! # Invariants
-//! - One writes zeros at a time.
+//! - One thread at a time writes zeros.
 //! - A sync of lazy commits starts within [`INTERVAL`] of the commit.
 //! - No failure here loses anything: a failed sync halts the storage, the others are logged.
 
@@ -172,8 +172,9 @@ impl Core {
         })
     }
 
-    /// The range to zero, which no frame takes until it is done; none while another is written: of
-    /// two who write one range, the first to be done would let frames into what the other zeroes.
+    /// The start and length of the range to zero, which no frame takes until that is done. `None`
+    /// while somebody else zeroes: if two zeroed one range, the first to finish would let frames
+    /// into it, and the second would write zeros over them.
     fn take_zeroing(&self, grown: u64) -> Option<(u64, u64)> {
         let mut ordered = self.ordered.lock();
         let wanted = (4 * grown).clamp(ZERO_STEP.0, ZERO_STEP.1);

@@ -12,7 +12,7 @@
 
 use super::core::Core;
 use super::housekeeping::INTERVAL;
-use super::index::{Index, page_bytes};
+use super::index::{Index, Slot, page_bytes};
 use crate::error::{Error, Result};
 use crate::file::{Access, AppendFile, Directory, Slots};
 use crate::format::{
@@ -54,6 +54,28 @@ pub(super) struct Told {
     pub(super) tables: IndexTables,
     pub(super) types: TypeTable,
     pub(super) index: Index,
+}
+
+impl Told {
+    /// The slots of page `page`: where the newest record of each object stands, 0 for none; `None`
+    /// where the page is bad.
+    pub(super) fn page(&self, page: u64) -> Result<Option<Vec<(Oid, u64)>>> {
+        let number = usize::try_from(page).unwrap_or(usize::MAX);
+        if !self.index.is_good(number) {
+            return Ok(None);
+        }
+        // It is good: this lets its slots be read, and repairs nothing.
+        self.index.check_page(number, |_| Ok(()))?;
+        let first = page * PAGE_SLOTS as u64;
+        let slots = (first..first + PAGE_SLOTS as u64).map(|number| {
+            let oid = Oid::new(number);
+            match self.index.get(oid) {
+                Slot::At(offset) => Some((oid, offset)),
+                Slot::Unchecked(_) => None,
+            }
+        });
+        Ok(slots.collect())
+    }
 }
 
 /// Writes a snapshot of what is published; `core.look` must be held.
@@ -191,8 +213,7 @@ pub(super) fn read_file(
     let tables = IndexTables::decode(header.pages, &tables)?;
     let types = TypeTable::default();
     for (id, definition) in &tables.types {
-        let learned = types.learn(*id, definition.clone());
-        learned.map_err(|error| Malformed::new(error.to_string()))?;
+        types.learn(*id, definition.clone())?;
     }
     let count = usize::try_from(header.pages).map_err(|_| "more pages than memory")? * PAGE_SLOTS;
     let slots = match file.map_slots(PAGES_START, count) {

@@ -20,6 +20,7 @@ mod core;
 mod create;
 mod decisions;
 mod following;
+mod gaps;
 mod generation;
 mod history;
 mod housekeeping;

@@ -32,6 +32,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often a reader looks beside a writer before it gives a verdict, and how long it pauses
+/// between.
+pub(super) const TRIES: usize = 5;
+pub(super) const PAUSE: Duration = Duration::from_millis(2);
+
 /// Opens the database file `name` of `directory`, or creates it.
 pub(super) fn open(
     directory: Arc<dyn Directory>,
@@ -121,8 +126,7 @@ impl Subject {
         let end = walked.mark.at;
         let proven = walked.proven.max(vouched);
         if end < proven {
-            let what = walked.wrong.map_or("the log ends there".into(), |wrong| wrong.0);
-            return Err(Damage::new(&self.path, end, proven, what).into());
+            return Err(walked.damage(&self.path, proven).into());
         }
         let prepared = replay.prepared.clone();
         if let Some((&gtid, &offset)) = prepared.first_key_value()
@@ -163,7 +167,6 @@ impl Subject {
 
     /// Walks as far as may be shown.
     fn walk_read_only(&self) -> Result<(Replay, Walked)> {
-        const TRIES: usize = 5;
         let mut tried = 0;
         loop {
             tried += 1;
@@ -172,9 +175,7 @@ impl Subject {
                 Ok((replay, walked, settled)) if settled || last => return Ok((replay, walked)),
                 Err(error) if last => return Err(error),
                 // A writer may have been at work where we read: look again before any verdict.
-                _ if has_writer(&*self.directory, &self.name) => {
-                    std::thread::sleep(Duration::from_millis(2))
-                }
+                _ if has_writer(&*self.directory, &self.name) => std::thread::sleep(PAUSE),
                 _ => {}
             }
         }
@@ -330,8 +331,7 @@ impl Replay {
             let wrong = |wrong| generation.log.corrupt(frame.offset, wrong);
             let fields = Fields::decode(frame.fields()).map_err(wrong)?;
             for (id, definition) in fields.types {
-                let learned = types.learn(id, definition);
-                learned.map_err(|error| wrong(Malformed::new(error.to_string())))?;
+                types.learn(id, definition).map_err(wrong)?;
                 defined.insert(id, frame.offset);
             }
             let decided = !fields.participants.is_empty();
@@ -380,11 +380,9 @@ pub(super) fn note_global(
 ) -> Result<(), Malformed> {
     let kind = frame.header.kind;
     let Some(gtid) = gtid else {
-        let needs_one = matches!(kind, FrameKind::Prepare | FrameKind::Abort | FrameKind::End);
-        return if needs_one {
-            Err("the frame names no global transaction".into())
-        } else {
-            Ok(())
+        return match kind.needs_gtid() {
+            true => Err("the frame names no global transaction".into()),
+            false => Ok(()),
         };
     };
     match kind {

@@ -1,9 +1,9 @@
 //! The way through a log and over its bad spots: [`Passage`].
 //!
-//! Like the walk of an opening it goes from frame to frame. At a bad spot it first asks what the
-//! rest of the file proves: below that the spot is damage, and the way goes on at the next good
-//! header; above, a crash or a running writer may have left it, and the way ends. `verify` tells
-//! what it meets, `recover` copies it.
+//! Like the walk of an opening it goes from frame to frame. At a bad spot it first asks how much of
+//! the file was durable, as the rest of it proves. Below that, the spot is damage, and the way goes
+//! on at the next good header; above, a crash or a running writer may have left it, and the way
+//! ends. `verify` reports what is met, `recover` copies it.
 //!
 //! # Invariants
 //! - It only moves forward.

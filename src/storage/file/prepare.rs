@@ -228,8 +228,8 @@ impl Core {
         let mut batch = Batch::default();
         (batch.metadata, batch.reads) = (metadata, reads);
         for record in frame.records(&generation.log.sums) {
-            let (_, record) = record.map_err(wrong)?;
-            add(&mut batch, generation, &record)?;
+            let (at, record) = record.map_err(wrong)?;
+            add(&mut batch, generation, at, &record)?;
         }
         let batch = Arc::new(batch);
         // What could not have been promised is not the application's fault, but the file's.
@@ -251,8 +251,8 @@ impl Core {
     }
 }
 
-/// Adds what a record stores to a batch.
-fn add(batch: &mut Batch, generation: &Generation, record: &Record<'_>) -> Result<()> {
+/// Adds to a batch what the record at `at` stores.
+fn add(batch: &mut Batch, generation: &Generation, at: u64, record: &Record<'_>) -> Result<()> {
     let base = match record.previous {
         0 => Tid::ZERO,
         previous => generation.record(record.oid, previous)?.tid,
@@ -261,8 +261,7 @@ fn add(batch: &mut Batch, generation: &Generation, record: &Record<'_>) -> Resul
         None => batch.remove(record.oid, base, record.pinned),
         Some(content) => {
             let references: Result<Vec<_>, _> = content.references.iter().collect();
-            let references =
-                references.map_err(|it| generation.log.corrupt(record.previous, it))?;
+            let references = references.map_err(|wrong| generation.log.corrupt(at, wrong))?;
             let named = (record.oid, base, record.pinned);
             batch.put(named, content.type_id, &references, &content.data);
         }

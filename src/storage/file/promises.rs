@@ -9,6 +9,7 @@
 use crate::format::{Coordinator, FrameBuilder};
 use crate::id::{GlobalId, Oid};
 use crate::storage::Batch;
+use crate::storage::promise::Refusals;
 use crate::tables::OidMap;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -43,9 +44,8 @@ pub(super) struct Promises {
     pub(super) room: u64,
     /// Decisions that have a place and are not published.
     pub(super) deciding: HashSet<GlobalId>,
-    /// Transactions that must not be decided any more. Kept until the file closes: who was told is
-    /// right for as long as somebody in this process could decide.
-    pub(super) refused: BTreeSet<GlobalId>,
+    /// Transactions that must not be decided any more.
+    pub(super) refused: Refusals,
 }
 
 #[derive(Debug)]

@@ -12,9 +12,10 @@
 
 use super::log::Log;
 use super::window::Window;
-use crate::error::{NotADatabase, Result};
+use crate::error::{Damage, NotADatabase, Result};
 use crate::format::{FIRST_FRAME, FileHeader, Frame, FrameHeader, FrameKind, Malformed};
 use crate::id::{Oid, Tid};
+use std::path::Path;
 
 /// The end of what was read so far, to which the next frame must fit.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +77,12 @@ pub(super) fn walk(
 }
 
 impl Walked {
+    /// What is wrong at the mark, as damage: everything below `proven` was durable.
+    pub(super) fn damage(self, path: &Path, proven: u64) -> Damage {
+        let what = self.wrong.map_or("the log ends there".into(), |wrong| wrong.0);
+        Damage::new(path, self.mark.at, proven, what)
+    }
+
     fn step(
         &mut self,
         window: &mut Window<'_>,

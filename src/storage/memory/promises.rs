@@ -7,6 +7,7 @@ use super::{MemoryStorage, Shared};
 use crate::error::{Error, Result};
 use crate::format::Decision;
 use crate::id::{GlobalId, Oid, Tid};
+use crate::storage::promise::Refusals;
 use crate::storage::{
     Batch, Doubt, DurableMark, Fate, Intent, OpenDecision, Promise, Receipt, TwoPhase, Verdict,
 };
@@ -22,7 +23,7 @@ pub(super) struct Books {
     /// Those decided here, those of them that may be asked for, and those given up.
     decided: BTreeMap<GlobalId, Tid>,
     open: BTreeSet<GlobalId>,
-    refused: BTreeSet<GlobalId>,
+    refused: Refusals,
 }
 
 #[derive(Debug)]
@@ -43,7 +44,7 @@ struct MemoryPromise {
 impl Books {
     /// Refuses a decision of what was given up already.
     pub(super) fn check(&self, decision: Option<&Decision>) -> Result<()> {
-        match decision.filter(|decision| self.refused.contains(&decision.gtid)) {
+        match decision.filter(|decision| self.refused.has(decision.gtid)) {
             Some(decision) => Err(Error::Refused(Box::new(decision.gtid).into())),
             None => Ok(()),
         }
@@ -121,8 +122,7 @@ impl TwoPhase for MemoryStorage {
         if let Some(&tid) = state.books.decided.get(&gtid) {
             return Ok(Fate::Committed(tid));
         }
-        state.books.refused.insert(gtid);
-        Ok(Fate::Aborted)
+        Ok(if state.books.refused.add(gtid) { Fate::Aborted } else { Fate::Unknown })
     }
 
     fn open_decisions(&self) -> Result<Vec<OpenDecision>> {

@@ -23,6 +23,7 @@ cat > "$copy/tests/main.rs" <<'MAIN'
 mod support {
     pub mod databases;
     pub mod faults;
+    pub mod files;
     pub mod platter;
     pub mod rng;
     pub mod sim;

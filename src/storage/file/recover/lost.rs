@@ -1,10 +1,10 @@
 //! The revisions that are lost, as far as anything still speaks of them: [`Lost`].
 //!
-//! A lost revision is known by its record, if that proves itself in a damaged frame; by the record
-//! after it, which leads to it; or by the index snapshot, which has the newest ones.
+//! A lost revision is known from its record, if that is good within a damaged frame; from the
+//! object's next record, which leads to it; or from the index snapshot, which has the newest ones.
 //!
 //! # Invariants
-//! - A place in the file is in the book once, whoever speaks of it.
+//! - A place in the file has one entry, however many things lead to it.
 
 use super::loss::{Loss, LossKind};
 use crate::error::{Error, Result};
@@ -27,18 +27,18 @@ struct Revision {
     length: u64,
     tid: Option<Tid>,
     type_id: Option<TypeId>,
-    fate: Fate,
+    evidence: Evidence,
 }
 
 impl Revision {
     fn is_certain(&self) -> bool {
-        matches!(self.fate, Fate::Whole | Fate::Gone)
+        matches!(self.evidence, Evidence::Whole | Evidence::Gone)
     }
 }
 
 /// What is known of the bytes of a lost revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Evidence {
     /// They are good: what is bad is something else of their transaction.
     Whole,
     /// They are good, and nothing tells which frame they are of: of a promise, perhaps.
@@ -49,13 +49,13 @@ enum Fate {
     Gone,
 }
 
-impl Fate {
+impl Evidence {
     fn phrase(self) -> &'static str {
         match self {
-            Fate::Whole => "its bytes are good, and its transaction is not whole",
-            Fate::Stray => "its bytes are good, and its transaction is lost, if it was one",
-            Fate::Bad => "its bytes are bad, if they are of the object that they say",
-            Fate::Gone => "nothing can be read where it stood",
+            Evidence::Whole => "its bytes are good, and its transaction is not whole",
+            Evidence::Stray => "its bytes are good, and its transaction is lost, if it was one",
+            Evidence::Bad => "its bytes are bad, and may name the wrong object",
+            Evidence::Gone => "nothing can be read where it stood",
         }
     }
 }
@@ -63,48 +63,48 @@ impl Fate {
 impl Lost {
     /// A good record of a transaction that is lost.
     pub(super) fn whole(&mut self, at: u64, length: u64, record: &Record<'_>) {
-        self.good(at, length, record, Fate::Whole);
+        self.good(at, length, record, Evidence::Whole);
     }
 
     /// A good record among bytes of which nothing else is known.
     pub(super) fn stray(&mut self, at: u64, length: u64, record: &Record<'_>) {
-        self.good(at, length, record, Fate::Stray);
+        self.good(at, length, record, Evidence::Stray);
     }
 
-    fn good(&mut self, at: u64, length: u64, record: &Record<'_>, fate: Fate) {
+    fn good(&mut self, at: u64, length: u64, record: &Record<'_>, evidence: Evidence) {
         let type_id = record.content.as_ref().map(|content| content.type_id);
         let (oid, tid) = (record.oid, Some(record.tid));
-        self.revisions.insert(at, Revision { oid, length, tid, type_id, fate });
+        self.revisions.insert(at, Revision { oid, length, tid, type_id, evidence });
     }
 
     /// A bad record, which says that it is of `oid`.
     pub(super) fn bad(&mut self, at: u64, length: u64, oid: Oid, tid: Tid) {
-        let (tid, type_id, fate) = (Some(tid), None, Fate::Bad);
-        self.revisions.entry(at).or_insert(Revision { oid, length, tid, type_id, fate });
+        let (tid, type_id, evidence) = (Some(tid), None, Evidence::Bad);
+        self.revisions.entry(at).or_insert(Revision { oid, length, tid, type_id, evidence });
     }
 
     /// Something leads to a record of `oid` at `at`, where no good frame has one.
     pub(super) fn gone(&mut self, log: &Log, at: u64, oid: Oid, bound: u64) -> Result<()> {
-        let known = self.revisions.get(&at).is_some_and(|it| it.fate == Fate::Whole);
+        let known = self.revisions.get(&at).is_some_and(|it| it.evidence == Evidence::Whole);
         if known {
             return Ok(());
         }
         match log.record(oid, at, bound) {
             Ok(record) => self.whole(at, 0, &record),
             Err(Error::Corrupt(_)) => {
-                let (tid, type_id, fate) = (None, None, Fate::Gone);
-                let gone = Revision { oid, length: 0, tid, type_id, fate };
+                let (tid, type_id, evidence) = (None, None, Evidence::Gone);
+                let gone = Revision { oid, length: 0, tid, type_id, evidence };
                 // What the bad bytes say of themselves may be wrong; this is not.
                 let known = self.revisions.entry(at).or_insert(gone);
-                (known.oid, known.fate) = (oid, Fate::Gone);
+                (known.oid, known.evidence) = (oid, Evidence::Gone);
             }
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Forgets what is not certain and cannot be: the newest record of the object stood before, as
-    /// `newest` says, where it knows.
+    /// Forgets what is not certain and cannot be true: the newest record of the object stood before
+    /// it. `newest` says where that stood, as far as it knows.
     pub(super) fn doubt(&mut self, newest: impl Fn(Oid, u64) -> Option<u64>) {
         self.revisions.retain(|&at, it| {
             it.is_certain() || newest(it.oid, at).is_none_or(|newest| newest >= at)
@@ -142,10 +142,10 @@ impl Lost {
                 None => "nothing of the object is left".to_owned(),
                 Some(record) => {
                     let removed = if record.content.is_none() { ", a removal," } else { "" };
-                    format!("that of tid {}{removed} stands now", record.tid.number())
+                    format!("the one of tid {}{removed} stands now", record.tid.number())
                 }
             };
-            let what = format!("{}; {now}", revision.fate.phrase());
+            let what = format!("{}; {now}", revision.evidence.phrase());
             let named = |id| types.get(id).map(|it| it.name.clone());
             losses.push(Loss {
                 certain: revision.is_certain(),

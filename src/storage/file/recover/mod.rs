@@ -1,8 +1,8 @@
 //! Copying what is good of a damaged database file into a new one.
 //!
-//! The file is read twice: `survey` decides what will be copied and what is lost, with `lost` for
-//! the revisions and `pledges` for promises; `copy` writes. Then the new file is verified, and
-//! only after that gets its name. `source` opens the damaged one, and never writes it.
+//! The file is read twice. First `survey` decides what will be copied and what is lost, with `lost`
+//! for revisions and `unsettled` for promises; then `copy` writes. The new file is verified before
+//! it gets its name. `source` opens the damaged one, and never writes it.
 //!
 //! # Invariants
 //! - A transaction is copied whole or not at all, with its tid; what was never durable, or was
@@ -15,9 +15,9 @@
 mod copy;
 mod loss;
 mod lost;
-mod pledges;
 mod source;
 mod survey;
+mod unsettled;
 
 pub use loss::{Loss, LossKind};
 
@@ -69,15 +69,16 @@ impl Recovery {
 /// `target`, in their order, and tells all that is lost.
 ///
 /// Tids and oids stay what they are, and so does the id of the database: the new file takes the
-/// place of the old one, which is only read, and must not be open for writing. A transaction of
-/// which one byte is damaged is left out whole; the objects in it that can still be named are
-/// told, with what stands of each now. Behind a damaged frame the next one counts that proves
-/// itself: by its own sums, which know its place, and by a later one's claim that all in front of
-/// it was durable. What was torn by a crash is not copied, as opening would not show it.
+/// place of the old one, which is only read, and must not be open for writing. A transaction with
+/// one damaged byte is left out whole; its objects are told, as far as they can still be named,
+/// each with the revision that stands now. Behind the damage, a frame counts if its own sums are
+/// right for its place, and if a later frame claims that everything in front of it was durable.
+/// What a crash tore is not copied, as an opening would not show it either.
 ///
 /// Promises, decisions and their ends are copied too. A promise that nothing settles stays in
-/// doubt; one that what is lost must have settled is left out and told. If decisions may be lost,
-/// the new file answers for what it does not know that it does not know.
+/// doubt; one that was settled by something that is lost is left out, and told. If decisions may be
+/// lost, the new file answers "unknown" to whoever asks for one that it does not have, and not
+/// "aborted".
 ///
 /// `progress` is told now and then how much is done, and of how much: the file is read twice, and
 /// the new one once.
@@ -120,8 +121,9 @@ pub fn recover(
     let id = DatabaseId::random().map_err(failed)?;
     let temporary = format!("{new}.tmp-{id}");
     let file = target.open(&temporary, Access::CreateNew).map_err(failed)?;
-    let mut course = Course { source: &source, plan, target, temporary: &temporary };
-    let made = course.copy(file, &mut |at| progress(at, all)).and_then(|recovery| {
+    let new_file = (target, &*temporary);
+    let made = copy(&source, plan, new_file, file, &mut |at| progress(at, all));
+    let made = made.and_then(|recovery| {
         target.rename_new(&temporary, new).map_err(failed)?;
         target.sync().map_err(failed).inspect_err(|_| drop(target.remove(new)))?;
         Ok(recovery)
@@ -146,45 +148,37 @@ fn refuse_taken(target: &dyn Directory, new: &str) -> Result<()> {
     Ok(())
 }
 
-/// What comes after the survey.
-struct Course<'a> {
-    source: &'a Source,
+/// Copies what the plan says into `file`, which is named so, and verifies what became of it.
+fn copy(
+    source: &Source,
     plan: Plan,
-    target: &'a dyn Directory,
-    temporary: &'a str,
-}
-
-impl Course<'_> {
-    /// Copies into `file`, and verifies what became of it.
-    fn copy(
-        &mut self,
-        file: Arc<dyn AppendFile>,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<Recovery> {
-        let (log, length) = (&self.source.log, self.source.length);
-        let path = self.target.path(self.temporary);
-        let mut copier = Copier::begin(&self.plan, log, file, &path)?;
-        let mut passage = passage(self.source);
-        while passage.is_under_way() {
-            progress(length.saturating_add(passage.mark().0.at));
-            passage.step(&mut |spot| copier.meet(spot))?;
-        }
-        let copied_length = copier.end()?;
-        let (frames, records) = (copier.frames, copier.records);
-        let verification = verify(self.target, self.temporary, &mut |done, _| {
-            progress(length.saturating_mul(2).saturating_add(done.min(length)));
-        })?;
-        Ok(Recovery {
-            database: self.plan.header.database,
-            length,
-            copied_length,
-            frames,
-            records,
-            objects: verification.objects,
-            last_tid: verification.last_tid,
-            in_doubt: std::mem::take(&mut self.plan.in_doubt),
-            losses: std::mem::take(&mut self.plan.losses),
-            findings: verification.findings,
-        })
+    (target, name): (&dyn Directory, &str),
+    file: Arc<dyn AppendFile>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Recovery> {
+    let (log, length) = (&source.log, source.length);
+    let path = target.path(name);
+    let mut copier = Copier::begin(&plan, log, file, &path)?;
+    let mut passage = passage(source);
+    while passage.is_under_way() {
+        progress(length.saturating_add(passage.mark().0.at));
+        passage.step(&mut |spot| copier.meet(spot))?;
     }
+    let copied_length = copier.end()?;
+    let (frames, records) = (copier.frames, copier.records);
+    let verification = verify(target, name, &mut |done, _| {
+        progress(length.saturating_mul(2).saturating_add(done.min(length)));
+    })?;
+    Ok(Recovery {
+        database: plan.header.database,
+        length,
+        copied_length,
+        frames,
+        records,
+        objects: verification.objects,
+        last_tid: verification.last_tid,
+        in_doubt: plan.in_doubt,
+        losses: plan.losses,
+        findings: verification.findings,
+    })
 }

@@ -1,8 +1,8 @@
-//! The damaged file: opened, held against writers, and read whatever its disk says: [`Source`].
+//! The damaged file: opened, locked, and read even where its disk cannot read: [`Source`].
 //!
 //! # Invariants
 //! - Nothing is written, and nobody else writes meanwhile.
-//! - What the disk cannot read is read as zeros, which are nothing good anywhere.
+//! - What the disk cannot read is taken for zeros, which are no good frame and no good record.
 
 use crate::error::{Damage, Error, Result};
 use crate::file::{Access, AppendFile, Directory, FileIdentity, Map, Slots};

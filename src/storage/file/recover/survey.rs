@@ -11,15 +11,16 @@
 
 use super::loss::{Loss, LossKind};
 use super::lost::Lost;
-use super::pledges::Pledges;
 use super::source::Source;
+use super::unsettled::Unsettled;
 use crate::error::Result;
 use crate::format::{
-    FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Malformed, PAGE_SLOTS, Record,
-    TypeDef, TypeId,
+    FIRST_FRAME, Fields, FileHeader, Frame, FrameHeader, FrameKind, Malformed, Record, TypeDef,
+    TypeId,
 };
 use crate::id::{GlobalId, Oid, Tid};
 use crate::storage::TypeTable;
+use crate::storage::file::gaps::Gaps;
 use crate::storage::file::index::Slot;
 use crate::storage::file::log::Log;
 use crate::storage::file::passage::{Damaged, Passage, Spot};
@@ -53,12 +54,12 @@ pub(super) struct Survey<'a> {
     types: TypeTable,
     /// The types that records name, and where the first one does.
     named: BTreeMap<TypeId, u64>,
-    pledges: Pledges,
+    unsettled: Unsettled,
     skip: HashSet<u64>,
     losses: Vec<Loss>,
     lost: Lost,
     /// Where frames were that are not copied, in order.
-    gaps: Vec<Range<u64>>,
+    gaps: Gaps,
     last_tid: Tid,
     /// The last transaction of which anything was seen, and where its frame stands.
     seen: (Tid, u64),
@@ -83,17 +84,17 @@ pub(super) fn passage(source: &Source) -> Passage<'_> {
 impl<'a> Survey<'a> {
     pub(super) fn new(source: &'a Source) -> Survey<'a> {
         let FileHeader { last_tid, next_oid, forgot_before, .. } = source.header;
-        let (newest, types, named, pledges, skip, losses) = Default::default();
+        let (newest, types, named, unsettled, skip, losses) = Default::default();
         Survey {
             source,
             newest,
             types,
             named,
-            pledges,
+            unsettled,
             skip,
             losses,
             lost: Lost::default(),
-            gaps: Vec::new(),
+            gaps: Gaps::default(),
             last_tid,
             seen: (last_tid, 0),
             next_oid,
@@ -190,9 +191,9 @@ impl<'a> Survey<'a> {
         let (at, kind) = (frame.offset, frame.header.kind);
         (self.last_tid, self.any_frame) = (frame.header.tid, true);
         let writes = records.iter().map(|(_, record)| record.oid).collect();
-        for refuted in self.pledges.take(at, kind, &fields, &writes) {
+        for refuted in self.unsettled.take(at, kind, &fields, &writes) {
             self.skip.insert(refuted);
-            let what = "the promise was settled by what is lost; how, nobody knows";
+            let what = "what settled the promise is lost: nobody knows whether it was kept";
             self.losses.push(Loss::new(LossKind::Promise, refuted, what));
         }
         for (place, record) in &records {
@@ -217,8 +218,7 @@ impl<'a> Survey<'a> {
             return Err("the transaction of the frame is out of order".into());
         }
         let fields = Fields::decode(frame.fields())?;
-        let needs_one = matches!(kind, FrameKind::Prepare | FrameKind::Abort | FrameKind::End);
-        if needs_one && fields.gtid.is_none() {
+        if kind.needs_gtid() && fields.gtid.is_none() {
             return Err("the frame names no global transaction".into());
         }
         let records: Vec<_> = frame.records(&self.source.log.sums).collect::<Result<_, _>>()?;
@@ -227,8 +227,7 @@ impl<'a> Survey<'a> {
             return Err("it stores an object twice".into());
         }
         for (id, definition) in &fields.types {
-            let learned = self.types.learn(*id, definition.clone());
-            learned.map_err(|error| Malformed::new(error.to_string()))?;
+            self.types.learn(*id, definition.clone())?;
         }
         Ok((fields, records))
     }
@@ -255,20 +254,13 @@ impl<'a> Survey<'a> {
             self.referred = self.referred.max(greatest.unwrap_or(Oid::new(0)));
         }
         let known = self.newest.get(&oid).copied().unwrap_or(0);
-        if record.previous > known && self.is_lost(record.previous) {
+        if record.previous > known && self.gaps.contain(record.previous) {
             self.lost.gone(&self.source.log, record.previous, oid, self.source.length)?;
         }
         if kind == FrameKind::Commit {
             self.newest.insert(oid, at);
         }
         Ok(())
-    }
-
-    /// Whether no frame that is copied has anything at `offset`.
-    fn is_lost(&self, offset: u64) -> bool {
-        let before = self.gaps.partition_point(|gap| gap.start <= offset);
-        let gap = before.checked_sub(1).and_then(|at| self.gaps.get(at));
-        gap.is_some_and(|gap| gap.contains(&offset))
     }
 
     fn take_damaged(&mut self, damaged: Damaged<'_>) -> Result<()> {
@@ -347,7 +339,7 @@ impl Survey<'_> {
             forgot_before: self.forgot_before,
             ..*header
         };
-        let in_doubt = self.pledges.in_doubt();
+        let in_doubt = self.unsettled.in_doubt();
         let Survey { types, skip, losses, any_frame, .. } = self;
         Ok(Plan { header, types, skip, in_doubt, losses, any_frame })
     }
@@ -355,26 +347,19 @@ impl Survey<'_> {
     /// The index snapshot knows where the newest records were, as of its time.
     fn ask_index(&mut self) -> Result<()> {
         let Some(told) = &self.source.told else { return Ok(()) };
+        let length = self.source.length;
+        for page in 0..told.header.pages {
+            for (oid, slot) in told.page(page)?.unwrap_or_default() {
+                let known = self.newest.get(&oid).copied().unwrap_or(0);
+                if slot > known && (self.gaps.contain(slot) || slot >= length) {
+                    self.lost.gone(&self.source.log, slot, oid, length)?;
+                }
+            }
+        }
         let slot = |oid| match told.index.get(oid) {
             Slot::At(slot) => Some(slot),
             Slot::Unchecked(_) => None,
         };
-        for page in 0..told.header.pages {
-            let number = usize::try_from(page).unwrap_or(usize::MAX);
-            if !told.index.is_good(number) {
-                continue;
-            }
-            // It is good: this lets its slots be read, and repairs nothing.
-            told.index.check_page(number, |_| Ok(()))?;
-            let first = page * PAGE_SLOTS as u64;
-            for oid in (first..first + PAGE_SLOTS as u64).map(Oid::new) {
-                let Some(slot) = slot(oid) else { continue };
-                let known = self.newest.get(&oid).copied().unwrap_or(0);
-                if slot > known && (self.is_lost(slot) || slot >= self.source.length) {
-                    self.lost.gone(&self.source.log, slot, oid, self.source.length)?;
-                }
-            }
-        }
         let knows = |at| at < told.header.scan_from;
         self.lost.doubt(|oid, at| slot(oid).filter(|_| knows(at)));
         Ok(())

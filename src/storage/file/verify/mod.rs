@@ -7,7 +7,8 @@
 //!
 //! # Invariants
 //! - Nothing in the directory is changed.
-//! - No bad spot ends the scan, but one that a crash may have left: nothing behind it was promised.
+//! - No bad spot ends the scan, except one that a crash may have left: nothing behind that was
+//!   ever promised.
 //! - Memory grows with the number of objects and the longest frame, not with the file.
 //!
 //! Format: docs/format.md.
@@ -22,6 +23,7 @@ mod tally;
 
 pub use finding::{Finding, FindingKind};
 pub use graph::{Examined, Examiner};
+pub(super) use promises::Promised;
 
 use super::create::read_header;
 use super::log::{Log, Reads};
@@ -115,8 +117,7 @@ impl Verification {
 /// what can be reached from the roots, and at the index snapshot. After a bad spot it goes on at
 /// the next good frame. Beside a running writer, what was not durable yet is no damage.
 ///
-/// It does not know what objects mean: `collections::verify` also
-/// looks into trees.
+/// It does not know what objects mean: `collections::verify` also looks into trees.
 ///
 /// `progress` is told now and then how many bytes are done, and of how many.
 ///

@@ -15,11 +15,28 @@ pub(super) struct Promises {
     decisions: BTreeMap<GlobalId, u64>,
 }
 
+/// A promise as its Prepare says it.
 #[derive(Debug)]
-struct Promised {
-    at: u64,
-    writes: HashSet<Oid>,
-    reads: HashSet<Oid>,
+pub(in crate::storage::file) struct Promised {
+    /// Where the Prepare stands.
+    pub(in crate::storage::file) at: u64,
+    /// The objects that it would store, and those that it relies on.
+    pub(in crate::storage::file) writes: HashSet<Oid>,
+    pub(in crate::storage::file) reads: HashSet<Oid>,
+}
+
+impl Promised {
+    /// An object that nobody else may write, or rely on, before the promise is settled, and that is
+    /// among these.
+    pub(in crate::storage::file) fn excludes(
+        &self,
+        writes: &HashSet<Oid>,
+        reads: &HashSet<Oid>,
+    ) -> Option<Oid> {
+        let reserved = |oid: &&Oid| self.writes.contains(oid) || self.reads.contains(oid);
+        let written = writes.iter().find(reserved);
+        written.or_else(|| reads.iter().find(|oid| self.writes.contains(oid))).copied()
+    }
 }
 
 impl Promises {
@@ -90,11 +107,8 @@ impl Promises {
     ) -> Vec<String> {
         let mut wrong = Vec::new();
         self.open.retain(|&gtid, promised| {
-            let reserved =
-                |oid: &&Oid| promised.writes.contains(oid) || promised.reads.contains(oid);
-            let written = writes.iter().find(reserved);
-            let met = written.or_else(|| reads.iter().find(|oid| promised.writes.contains(oid)));
-            let Some(oid) = met.filter(|_| own != Some(gtid)) else { return true };
+            let met = promised.excludes(writes, reads).filter(|_| own != Some(gtid));
+            let Some(oid) = met else { return true };
             wrong.push(format!("it is about object {oid}, which is promised to {gtid}"));
             // Without the losses it would be wrong; with them, this is how the promise ended.
             !doubtful
@@ -106,10 +120,9 @@ impl Promises {
 /// What a frame of this kind cannot say, or must.
 fn misplaced(kind: FrameKind, fields: &Fields, stores_nothing: bool) -> Vec<String> {
     let (is_commit, is_prepare) = (kind == FrameKind::Commit, kind == FrameKind::Prepare);
-    let about_one = matches!(kind, FrameKind::Prepare | FrameKind::Abort | FrameKind::End);
     let (has_gtid, binds) = (fields.gtid.is_some(), !fields.participants.is_empty());
     let rules = [
-        (about_one && !has_gtid, "the frame names no global transaction"),
+        (kind.needs_gtid() && !has_gtid, "the frame names no global transaction"),
         (kind == FrameKind::Seal && has_gtid, "a Seal names a global transaction"),
         (binds && !(is_commit && has_gtid), "it binds others to nothing"),
         (fields.coordinator.is_some() && !is_prepare, "it names who decides, and promises nothing"),

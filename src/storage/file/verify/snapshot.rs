@@ -1,12 +1,11 @@
 //! The index snapshot against the log: [`Compared`].
 //!
-//! The snapshot stands for the log up to one of its marks, so the comparison takes place when the
-//! scan comes by there; a page that was copied later may know more, and is looked at again at the
-//! end.
+//! The snapshot describes the log up to a mark, so it is compared when the scan comes by there. Its
+//! pages may have been copied later and know more: slots that lead beyond the mark are compared at
+//! the end.
 //!
 //! # Invariants
-//! - What the snapshot cannot prove by its own sums, or is of another log, is passed over, as
-//!   opening does.
+//! - A page with a bad sum, and a snapshot of another log, are passed over, as at an opening.
 
 use super::finding::{Finding, FindingKind};
 use super::tally::Tally;
@@ -14,7 +13,6 @@ use crate::error::Result;
 use crate::file::{Access, Directory};
 use crate::format::{FileHeader, PAGE_LEN, PAGE_SLOTS, PAGES_START, Sums};
 use crate::id::{GlobalId, Oid};
-use crate::storage::file::index::Slot;
 use crate::storage::file::index_file::{Told, name_of, read_file};
 use crate::storage::file::walk::Mark;
 use std::collections::{BTreeSet, HashSet};
@@ -121,18 +119,13 @@ impl Compared {
     }
 
     fn compare_page(&mut self, page: u64, tally: &mut Tally<'_>) -> Result<()> {
-        let number = usize::try_from(page).unwrap_or(usize::MAX);
-        if !self.told.index.is_good(number) {
+        let Some(slots) = self.told.page(page)? else {
             let at = PAGES_START + page * PAGE_LEN as u64;
             let what = "the page is bad, and will be made from the log";
             tally.find(Finding::new(FindingKind::IndexPassedOver, at, what));
             return Ok(());
-        }
-        // It is good: this lets its slots be read, and repairs nothing.
-        self.told.index.check_page(number, |_| Ok(()))?;
-        let first = page * PAGE_SLOTS as u64;
-        for oid in (first..first + PAGE_SLOTS as u64).map(Oid::new) {
-            let Slot::At(slot) = self.told.index.get(oid) else { continue };
+        };
+        for (oid, slot) in slots {
             let newest = tally.objects.newest(oid);
             if slot == newest {
                 continue;

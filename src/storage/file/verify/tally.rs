@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::{Fields, Frame, FrameHeader, FrameKind, Malformed, Record, TypeId};
 use crate::id::{Oid, Tid};
 use crate::storage::TypeTable;
+use crate::storage::file::gaps::Gaps;
 use crate::storage::file::log::Log;
 use crate::storage::file::passage::{Damaged, Spot};
 use crate::storage::file::salvage;
@@ -31,32 +32,37 @@ pub(super) struct Tally<'a> {
     undefined: HashSet<TypeId>,
     /// Whether a frame was lost that may have said something of promises.
     pub(super) is_doubtful: bool,
-    /// Stretches of the log that could not be read in order.
-    lost: Vec<Range<u64>>,
+    /// Where the log could not be read in order.
+    gaps: Gaps,
+    /// The offsets of findings about records.
+    told: HashSet<u64>,
 }
 
 impl<'a> Tally<'a> {
     pub(super) fn new(log: &'a Log, report: Verification) -> Tally<'a> {
         let (objects, types, promises, undefined) = Default::default();
-        let (is_doubtful, lost) = Default::default();
-        Tally { log, report, objects, types, promises, undefined, is_doubtful, lost }
+        let (is_doubtful, gaps, told) = Default::default();
+        Tally { log, report, objects, types, promises, undefined, is_doubtful, gaps, told }
     }
 
     pub(super) fn find(&mut self, finding: Finding) {
+        if finding.kind == FindingKind::Record {
+            self.told.insert(finding.offset);
+        }
         self.report.findings.push(finding);
     }
 
     /// Notes that nothing could be read in order here.
     pub(super) fn lose(&mut self, stretch: Range<u64>) {
-        self.lost.push(stretch);
+        self.gaps.push(stretch);
     }
 
     pub(super) fn is_lost(&self, offset: u64) -> bool {
-        self.lost.iter().any(|stretch| stretch.contains(&offset))
+        self.gaps.contain(offset)
     }
 
     pub(super) fn has_losses(&self) -> bool {
-        !self.lost.is_empty()
+        !self.gaps.is_empty()
     }
 
     /// Takes in what was met on the way.
@@ -162,8 +168,8 @@ impl<'a> Tally<'a> {
         });
         for (id, definition) in std::mem::take(&mut fields.types) {
             let name = definition.name.clone();
-            if let Err(error) = self.types.learn(id, definition) {
-                let finding = Finding::new(FindingKind::Type, at, error.to_string());
+            if let Err(wrong) = self.types.learn(id, definition) {
+                let finding = Finding::new(FindingKind::Type, at, wrong.0);
                 self.find(Finding { type_name: Some(name), ..finding.of(None, tid) });
             }
         }
@@ -247,8 +253,7 @@ impl<'a> Tally<'a> {
         match self.log.record(oid, at, self.report.length) {
             Ok(record) => Ok(Some(record)),
             Err(Error::Corrupt(corruption)) => {
-                let same = |it: &Finding| (it.kind, it.offset) == (FindingKind::Record, at);
-                if !self.report.findings.iter().any(same) {
+                if !self.told.contains(&at) {
                     let what = format!("a record is lost: {}", corruption.what);
                     self.find(Finding::new(FindingKind::Record, at, what).of(oid, None));
                 }

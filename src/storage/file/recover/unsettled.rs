@@ -1,4 +1,4 @@
-//! The promises of a damaged log that nothing in it settles: [`Pledges`].
+//! The promises of a damaged log that nothing in it settles: [`Unsettled`].
 //!
 //! In a good log, what is promised to one transaction is touched by no other before the promise is
 //! settled. So where another touched it, the promise was settled by what is lost: nobody knows
@@ -9,22 +9,16 @@
 
 use crate::format::{Fields, FrameKind};
 use crate::id::{GlobalId, Oid};
+use crate::storage::file::verify::Promised;
 use std::collections::{BTreeMap, HashSet};
 
-/// Open promises, by the transactions that they were given to.
+/// Open promises, by the transactions to which they were given.
 #[derive(Debug, Default)]
-pub(super) struct Pledges {
-    open: BTreeMap<GlobalId, Pledge>,
+pub(super) struct Unsettled {
+    open: BTreeMap<GlobalId, Promised>,
 }
 
-#[derive(Debug)]
-struct Pledge {
-    at: u64,
-    writes: HashSet<Oid>,
-    reads: HashSet<Oid>,
-}
-
-impl Pledges {
+impl Unsettled {
     /// Takes a good frame at `at`, with the objects it has records of; the frames of promises that
     /// it shows to have been settled by what is lost.
     pub(super) fn take(
@@ -43,14 +37,14 @@ impl Pledges {
         let reads: HashSet<Oid> = fields.reads.iter().map(|&(oid, _)| oid).collect();
         let mut refuted = Vec::new();
         // The same transaction cannot be promised anything twice.
-        refuted.extend(own.filter(|_| kind == FrameKind::Prepare).map(|pledge| pledge.at));
-        self.open.retain(|_, pledge| {
-            let meets = pledge.excludes(writes, &reads);
-            refuted.extend(meets.then_some(pledge.at));
-            !meets
+        refuted.extend(own.filter(|_| kind == FrameKind::Prepare).map(|promised| promised.at));
+        self.open.retain(|_, promised| {
+            let met = promised.excludes(writes, &reads).is_some();
+            refuted.extend(met.then_some(promised.at));
+            !met
         });
         if let (FrameKind::Prepare, Some(gtid)) = (kind, fields.gtid) {
-            self.open.insert(gtid, Pledge { at, writes: writes.clone(), reads });
+            self.open.insert(gtid, Promised { at, writes: writes.clone(), reads });
         }
         refuted
     }
@@ -58,13 +52,5 @@ impl Pledges {
     /// Those that are in doubt in the end.
     pub(super) fn in_doubt(&self) -> Vec<GlobalId> {
         self.open.keys().copied().collect()
-    }
-}
-
-impl Pledge {
-    /// Whether it forbids somebody else to write and rely on these.
-    fn excludes(&self, writes: &HashSet<Oid>, reads: &HashSet<Oid>) -> bool {
-        let taken = |oid| self.writes.contains(oid) || self.reads.contains(oid);
-        writes.iter().any(taken) || reads.iter().any(|oid| self.writes.contains(oid))
     }
 }
