@@ -2,6 +2,7 @@
 
 mod fates;
 pub mod kit;
+mod readings;
 pub mod sweeps;
 
 use crate::support::scratched::Scratched;

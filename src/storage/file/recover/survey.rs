@@ -12,6 +12,7 @@
 use super::loss::{Loss, LossKind};
 use super::lost::Lost;
 use super::pledges::Pledges;
+use super::reading::Reading;
 use super::source::Source;
 use crate::error::Result;
 use crate::format::{
@@ -42,6 +43,7 @@ pub(super) struct Plan {
     pub(super) in_doubt: Vec<GlobalId>,
     pub(super) losses: Vec<Loss>,
     pub(super) any_frame: bool,
+    pub(super) reading: Reading,
 }
 
 /// A survey under way.
@@ -69,6 +71,7 @@ pub(super) struct Survey<'a> {
     /// A decision may be lost that is older than the next good frame.
     undated: bool,
     any_frame: bool,
+    reading: Reading,
 }
 
 /// The way through the log of `source`, for each of the two readings.
@@ -101,6 +104,7 @@ impl<'a> Survey<'a> {
             forgot_before,
             undated: false,
             any_frame: false,
+            reading: Reading::default(),
         }
     }
 
@@ -178,6 +182,7 @@ impl<'a> Survey<'a> {
     }
 
     fn take(&mut self, frame: &Frame<'_>, wrong: Option<Malformed>) -> Result<()> {
+        self.reading.note(frame);
         self.date(frame.offset, &frame.header);
         let checked = wrong.map_or(Ok(()), Err).and_then(|()| self.check(frame));
         let (fields, records) = match checked {
@@ -348,8 +353,8 @@ impl Survey<'_> {
             ..*header
         };
         let in_doubt = self.pledges.in_doubt();
-        let Survey { types, skip, losses, any_frame, .. } = self;
-        Ok(Plan { header, types, skip, in_doubt, losses, any_frame })
+        let Survey { types, skip, losses, any_frame, reading, .. } = self;
+        Ok(Plan { header, types, skip, in_doubt, losses, any_frame, reading })
     }
 
     /// The index snapshot knows where the newest records were, as of its time.
