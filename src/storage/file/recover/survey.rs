@@ -142,7 +142,8 @@ impl<'a> Survey<'a> {
             Spot::Unreadable(place, wrong) => {
                 let what = format!("{}; no frame was found up to offset {}", wrong.0, place.end);
                 self.lose(LossKind::Frame, place.clone(), what, None);
-                salvage::strays(window, place, &mut |at, length, record| {
+                let next = window.header(place.end)?.map_or(Tid::MAX, |header| header.tid);
+                salvage::strays(window, place, self.seen.0..=next, &mut |at, length, record| {
                     let frame = (record.tid, at.saturating_sub(record.back));
                     // A promise repeats the tid of the transaction before it, and is none.
                     if record.tid > self.seen.0 || frame == self.seen {
