@@ -1,7 +1,10 @@
 //! A directory that somebody else wrote panics while a thread writes for all: nobody waits for
 //! ever, and nothing more is written.
 
+use crate::support::child::{self, Child};
+use crate::support::errors::panicking_at;
 use crate::support::layers::pass_on;
+use crate::support::sim::{Failure, Kind, SimDisk, Times};
 use perennial::file::{Access, AppendFile, Directory, FileIdentity, Map, MemoryDirectory, Slots};
 use perennial::format::TypeDef;
 use perennial::storage::file::FileOptions;
@@ -15,6 +18,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+use tracing::Level;
 
 const NAME: &str = "panics.db";
 
@@ -117,4 +121,29 @@ fn a_panic_of_who_writes_for_all_halts_the_storage_and_leaves_nobody_waiting() {
     let found = storage.transactions(Tid::ZERO, Tid::MAX).unwrap();
     let tids: Vec<Tid> = found.map(|found| found.unwrap().tid).collect();
     assert!(tids[0] == kept && tids.len() <= 2, "one commit was kept, and one is not known");
+}
+
+// R10: in a process of its own, which a panic within a panic would end.
+#[test]
+fn who_panics_at_being_told_of_the_halt_changes_no_answer() {
+    let home = tempfile::tempdir().unwrap();
+    Child::new("panics::child_that_halts_beside_somebody_who_panics", home.path()).run();
+}
+
+#[test]
+#[ignore = "run by who_panics_at_being_told_of_the_halt_changes_no_answer"]
+fn child_that_halts_beside_somebody_who_panics() {
+    if child::home().is_none() {
+        return;
+    }
+    let disk = SimDisk::new();
+    let storage = open(Arc::new(disk.clone()));
+    let oids: Vec<Oid> = (0..2).map(|_| storage.new_oid().unwrap()).collect();
+    disk.fail(Kind::Sync, 0, Failure::Io, Times::Once);
+
+    let [first, second] =
+        [oids[0], oids[1]].map(|oid| panicking_at(Level::ERROR, || store(&storage, oid)));
+
+    assert!(matches!(first, Err(Error::Unknown(_))), "{first:?}");
+    assert!(matches!(second, Err(Error::Halted(_))), "{second:?}");
 }

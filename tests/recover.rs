@@ -2,6 +2,7 @@
 
 mod fates;
 pub mod kit;
+mod readings;
 pub mod sweeps;
 
 use crate::support::scratched::Scratched;
@@ -283,7 +284,7 @@ fn what_the_disk_cannot_read_is_lost_like_what_is_zeroed() {
     for block in 1..blocks {
         let bad = block * 4096..(block + 1) * 4096;
         let inner = MemoryDirectory::clone(&self::directory(&whole));
-        let scratched = Scratched { inner, name: OLD, bad: bad.clone() };
+        let scratched = Scratched { inner, name: OLD, bad: bad.clone(), ..Scratched::default() };
 
         let recovery = recover((&scratched, OLD), (&scratched, NEW), &mut |_, _| {}).unwrap();
 

@@ -123,7 +123,7 @@ impl Database {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`] where the file was moved, replaced or cut: then open it again;
+    /// [`Error::Io`] where the file was moved, replaced, cut or written over: then open it again;
     /// [`Error::Damaged`], [`Error::Corrupt`], [`Error::Closed`]. What was shown stays shown.
     pub fn refresh(&self) -> Result<Tid> {
         self.core.storage.refresh()

@@ -1,7 +1,7 @@
 //! Frames whose sums are right and whose numbers are not: whoever forges them gets an error.
 
 use super::kit::{Files, NAME, Written, directory, files, open, put, written};
-use crate::support::errors::logged;
+use crate::support::errors::{logged, panicking_at};
 use perennial::format::{
     FileHeader, FrameBuilder, FrameHeader, FrameKind, RecordHead, Sums, put_bytes, put_varint,
 };
@@ -9,6 +9,7 @@ use perennial::storage::file::{FileOptions, Mode};
 use perennial::storage::{Batch, FileStorage, Storage};
 use perennial::{Error, Oid, Tid};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tracing::Level;
@@ -179,6 +180,23 @@ fn count_on_from(last: Tid) {
 
     assert_eq!(warnings.len(), 1, "it is said once: {warnings:?}");
     assert!(warnings[0].contains("the clock is behind"), "{warnings:?}");
+}
+
+// R3: the one who is told of it is foreign code, and by then the transaction has its place.
+#[test]
+fn who_panics_at_being_told_of_the_clock_leaves_nobody_waiting() {
+    let forger = Forger::new();
+    let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+    let last = Tid::ZERO.next(tomorrow).unwrap();
+    let header = FrameHeader { tid: last, ..forger.header() };
+    let storage = open(directory(&forger.with(&header, &[])), Mode::Existing).unwrap();
+    let data = BTreeMap::from([(storage.new_oid().unwrap(), vec![1])]);
+
+    let put = || put(&storage, &data, &mut BTreeMap::new());
+    let tid = panicking_at(Level::WARN, || catch_unwind(AssertUnwindSafe(put)));
+
+    assert!(storage.wait_published(Tid::new(last.number() + 1), Duration::from_secs(1)).unwrap());
+    assert_eq!(tid.ok(), Some(storage.last_tid()), "the commit is told as what it is");
 }
 
 // R3, R8: at the end of the numbers nothing wraps, and what is there is read.

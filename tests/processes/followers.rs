@@ -261,3 +261,28 @@ fn write_over(path: &Path, bytes: &[u8]) {
     use std::os::unix::fs::FileExt;
     std::fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, 0).unwrap();
 }
+
+// R9: as by `cp`, which leaves the file the one it was. Copied beside a writer, it had zeros ahead.
+#[test]
+fn a_refresh_of_a_file_over_which_an_older_copy_was_written_is_an_error() {
+    for goes_on in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(NAME);
+        let (writer, reader) = pair(home.path());
+        let mut older = std::fs::read(&path).unwrap();
+        older.resize(older.len() + (1 << 20), 0);
+        writer.transact(|conn| raise(conn, 2)).unwrap();
+        await_commit(&reader, 2);
+        writer.close().unwrap();
+        write_over(&path, &older);
+        std::fs::remove_file(home.path().join(format!("{NAME}.index"))).unwrap();
+        let another = goes_on.then(|| Database::open(&path).unwrap());
+        if let Some(db) = &another {
+            (10..20).for_each(|number| db.transact(|conn| raise(conn, number)).unwrap());
+        }
+
+        let refused = reader.refresh();
+
+        assert!(matches!(refused, Err(Error::Io(_))), "{refused:?}");
+    }
+}

@@ -22,6 +22,35 @@ pub fn spanned(code: impl FnOnce()) -> Vec<String> {
     collected(Level::DEBUG, code).1
 }
 
+/// Runs `code` beside somebody who panics at every event of this level.
+pub fn panicking_at<T>(level: Level, code: impl FnOnce() -> T) -> T {
+    tracing::subscriber::with_default(Nervous(level), code)
+}
+
+struct Nervous(Level);
+
+impl Subscriber for Nervous {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() == self.0
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        panic!("{}", event.metadata().name());
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
 fn collected(level: Level, code: impl FnOnce()) -> (Vec<String>, Vec<String>) {
     let (lines, entered, known) = Default::default();
     let collector =

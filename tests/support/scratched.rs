@@ -1,4 +1,4 @@
-//! A disk of which some bytes cannot be read: [`Scratched`].
+//! A disk of which some bytes cannot be read, and that counts the others: [`Scratched`].
 
 use super::layers::pass_on;
 use perennial::file::{Access, AppendFile, Directory, FileIdentity, Map, MemoryDirectory, Slots};
@@ -6,26 +6,33 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A directory in memory; in its file `name`, reading these bytes fails.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scratched {
     pub inner: MemoryDirectory,
     pub name: &'static str,
     pub bad: Range<u64>,
+    /// How many bytes of that file were read.
+    pub read: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
 struct ScratchedFile {
     inner: Arc<dyn AppendFile>,
     bad: Range<u64>,
+    read: Arc<AtomicU64>,
 }
 
 impl Directory for Scratched {
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn AppendFile>> {
         let inner = self.inner.open(name, access)?;
-        let bad = if name == self.name { self.bad.clone() } else { 0..0 };
-        Ok(Arc::new(ScratchedFile { inner, bad }))
+        let (bad, read) = match name == self.name {
+            true => (self.bad.clone(), self.read.clone()),
+            false => Default::default(),
+        };
+        Ok(Arc::new(ScratchedFile { inner, bad, read }))
     }
 
     pass_on! { inner: rename_new, replace, remove, names, sync, path }
@@ -37,6 +44,7 @@ impl AppendFile for ScratchedFile {
         if offset < self.bad.end && self.bad.start < end {
             return Err(io::Error::other("input/output error"));
         }
+        self.read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         self.inner.read_at(offset, buffer)
     }
 

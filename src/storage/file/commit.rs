@@ -10,7 +10,7 @@
 //!   object in one group never both pass.
 //! - What is promised to a global transaction is changed by nobody else.
 
-use super::core::{Act, Core, Ordered, Placed, State};
+use super::core::{Act, Core, Ordered, Placed, State, tell};
 use super::generation::into_owned;
 use super::housekeeping::LARGE_FRAME;
 use super::pending::{Batches, Upcoming};
@@ -291,7 +291,10 @@ impl Core {
         if ran_back {
             // Now that the lock is gone: who listens to events is foreign code.
             let tid = tid.number();
-            tracing::warn!(tid, "the clock is behind the last transaction; tids count on from it");
+            tell(|| {
+                let what = "the clock is behind the last transaction; tids count on from it";
+                tracing::warn!(tid, "{what}");
+            });
         }
         self.rest.wake();
     }

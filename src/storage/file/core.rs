@@ -23,6 +23,7 @@ use crate::storage::{Batch, DurableMark, TypeTable};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -242,4 +243,10 @@ impl Core {
         ordered.end = end;
         Ok(Some(offset))
     }
+}
+
+/// Tells those who listen to events something, in the middle of what must come to its end: a panic
+/// of theirs, of which the panic hook has been told, is kept from going on.
+pub(super) fn tell(event: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(event));
 }

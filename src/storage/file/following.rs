@@ -37,6 +37,7 @@ impl Core {
             self.check_open(&self.ordered.lock())?;
             self.check_name()?;
             self.check_length()?;
+            self.check_past()?;
             tried += 1;
             let last = tried == TRIES;
             match self.try_follow() {

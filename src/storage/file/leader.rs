@@ -12,7 +12,7 @@
 //! - After a failed write or sync nothing is written, synced or published any more: the system
 //!   reports a lost page once, and a second sync would prove nothing.
 
-use super::core::{Act, Core, LeaderState, Ordered, Placed, State};
+use super::core::{Act, Core, LeaderState, Ordered, Placed, State, tell};
 use crate::error::{Error, Result};
 use crate::format::{FrameBuilder, FrameKind, Malformed};
 use crate::id::{GlobalId, Oid, Tid};
@@ -48,7 +48,8 @@ impl Core {
         };
         if let Err(cause) = &outcome {
             // Before the lock is taken: who listens to events is foreign code.
-            tracing::error!(path = %self.path().display(), %cause, "the database halts");
+            let path = self.path().display();
+            tell(|| tracing::error!(%path, %cause, "the database halts"));
         }
         std::mem::forget(guard);
         let mut ordered = self.ordered.lock();
@@ -261,6 +262,7 @@ impl Drop for HaltOnPanic<'_> {
         self.core.halt(&mut ordered, self.last, "the thread that wrote for all panicked");
         drop(ordered);
         self.core.moved.notify_all();
-        tracing::error!(path = %self.core.path().display(), "a panic halts the database");
+        let path = self.core.path().display();
+        tell(|| tracing::error!(%path, "a panic halts the database"));
     }
 }

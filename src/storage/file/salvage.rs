@@ -7,8 +7,8 @@
 use super::window::Window;
 use crate::error::Result;
 use crate::format::{FrameHeader, Malformed, Reader, Record, Sums};
-use crate::id::Oid;
-use std::ops::Range;
+use crate::id::{Oid, Tid};
+use std::ops::{Range, RangeInclusive};
 
 /// Bytes of a record before its tid, and up to behind it.
 const TID: Range<usize> = 4..12;
@@ -82,11 +82,12 @@ fn candidates<'a>(
     tids.enumerate().filter(move |(_, bytes)| **bytes == tid).map(move |(index, _)| from + index)
 }
 
-/// Hands `take` the records that stand among the unreadable bytes `place`, with their offsets and
-/// lengths.
+/// Hands `take` the records of these transactions that stand among the unreadable bytes `place`,
+/// with their offsets and lengths.
 pub(super) fn strays(
     window: &mut Window<'_>,
     place: Range<u64>,
+    tids: RangeInclusive<Tid>,
     take: &mut dyn FnMut(u64, u64, &Record<'_>),
 ) -> Result<()> {
     let sums = window.log().sums;
@@ -94,7 +95,12 @@ pub(super) fn strays(
     while at < place.end {
         let room = usize::try_from(place.end - at).unwrap_or(usize::MAX);
         let front = window.get(at, room.min(Record::MAX_HEAD))?;
-        // Cheap, for it is asked of every byte: only what could be a record is summed up.
+        // Cheap, for it is asked of every byte: only what could be a record is summed up. Of bytes
+        // without a meaning many look like the head of one, of any length, and few like its tid.
+        if !tid_of(front).is_some_and(|tid| tids.contains(&tid)) {
+            at += 1;
+            continue;
+        }
         let length = match Record::probe(front) {
             Ok((length, back)) if length <= room && began(&place, at, back) => length,
             _ => {
@@ -112,6 +118,12 @@ pub(super) fn strays(
         }
     }
     Ok(())
+}
+
+/// The transaction of the record whose front is in `bytes`, if it is one.
+fn tid_of(bytes: &[u8]) -> Option<Tid> {
+    let tid = bytes.get(TID)?.first_chunk()?;
+    Some(Tid::new(u64::from_le_bytes(*tid)))
 }
 
 /// Whether a frame that starts `back` bytes before `at` could have begun among the bytes `place`.

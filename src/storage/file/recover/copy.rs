@@ -7,6 +7,7 @@
 //! - Nothing is decoded but frames and records.
 //! - Memory grows with the number of objects and the longest frame.
 
+use super::reading::Reading;
 use super::survey::{Plan, vouch};
 use crate::error::{Error, Result};
 use crate::file::AppendFile;
@@ -46,6 +47,7 @@ pub(super) struct Copier<'a> {
     defined: HashMap<TypeId, u64>,
     pub(super) frames: FrameCounts,
     pub(super) records: u64,
+    pub(super) reading: Reading,
 }
 
 impl<'a> Copier<'a> {
@@ -71,6 +73,7 @@ impl<'a> Copier<'a> {
             defined: HashMap::new(),
             frames: FrameCounts::default(),
             records: 0,
+            reading: Reading::default(),
         };
         copier.file.append(0, &header.encode_file()).map_err(|error| copier.failed(error))?;
         Ok(copier)
@@ -91,6 +94,7 @@ impl<'a> Copier<'a> {
     }
 
     fn take(&mut self, frame: &Frame<'_>) -> Result<()> {
+        self.reading.note(frame);
         // A Seal claims what was durable in the old file.
         if self.plan.skip.contains(&frame.offset) || frame.header.kind == FrameKind::Seal {
             return Ok(());

@@ -1,8 +1,9 @@
 //! Copying what is good of a damaged database file into a new one.
 //!
 //! The file is read twice. First `survey` decides what will be copied and what is lost, with `lost`
-//! for revisions and `unsettled` for promises; then `copy` writes. The new file is verified before
-//! it gets its name. `source` opens the damaged one, and never writes it.
+//! for revisions and `unsettled` for promises; then `copy` writes, and `reading` tells whether the
+//! file was the same the second time. The new file is verified before it gets its name. `source`
+//! opens the damaged one, and never writes it.
 //!
 //! # Invariants
 //! - A transaction is copied whole or not at all, with its tid; what was never durable, or was
@@ -15,6 +16,7 @@
 mod copy;
 mod loss;
 mod lost;
+mod reading;
 mod source;
 mod survey;
 mod unsettled;
@@ -28,7 +30,7 @@ use crate::file::{Access, AppendFile, Directory};
 use crate::id::{DatabaseId, GlobalId, Tid};
 use copy::Copier;
 use source::Source;
-use std::io::ErrorKind;
+use std::io::{Error as IoError, ErrorKind};
 use std::sync::Arc;
 use survey::{Plan, Survey, passage};
 
@@ -102,7 +104,8 @@ impl Recovery {
 /// # Errors
 /// [`Error::Locked`] where somebody writes the damaged file, [`Error::NotADatabase`] where it is
 /// none, or of a later format, or nothing of its header is left, [`Error::Io`], also where the
-/// new name is taken, [`Error::Exhausted`]. Then there is no new file.
+/// new name is taken or the disk gives other bytes when it is read again, [`Error::Exhausted`].
+/// Then there is no new file.
 pub fn recover(
     (directory, name): (&dyn Directory, &str),
     (target, new): (&dyn Directory, &str),
@@ -163,6 +166,10 @@ fn copy(
     while passage.is_under_way() {
         progress(length.saturating_add(passage.mark().0.at));
         passage.step(&mut |spot| copier.meet(spot))?;
+    }
+    if copier.reading != plan.reading {
+        let what = "it was not the same when it was read again: copy it to another disk first";
+        return Err(Error::io("recover", &log.path, IoError::other(what)));
     }
     let copied_length = copier.end()?;
     let (frames, records) = (copier.frames, copier.records);

@@ -11,6 +11,7 @@
 
 use super::loss::{Loss, LossKind};
 use super::lost::Lost;
+use super::reading::Reading;
 use super::source::Source;
 use super::unsettled::Unsettled;
 use crate::error::Result;
@@ -43,6 +44,7 @@ pub(super) struct Plan {
     pub(super) in_doubt: Vec<GlobalId>,
     pub(super) losses: Vec<Loss>,
     pub(super) any_frame: bool,
+    pub(super) reading: Reading,
 }
 
 /// A survey under way.
@@ -70,6 +72,7 @@ pub(super) struct Survey<'a> {
     /// A decision may be lost that is older than the next good frame.
     undated: bool,
     any_frame: bool,
+    reading: Reading,
 }
 
 /// The way through the log of `source`, for each of the two readings.
@@ -102,6 +105,7 @@ impl<'a> Survey<'a> {
             forgot_before,
             undated: false,
             any_frame: false,
+            reading: Reading::default(),
         }
     }
 
@@ -139,7 +143,8 @@ impl<'a> Survey<'a> {
             Spot::Unreadable(place, wrong) => {
                 let what = format!("{}; no frame was found up to offset {}", wrong.0, place.end);
                 self.lose(LossKind::Frame, place.clone(), what, None);
-                salvage::strays(window, place, &mut |at, length, record| {
+                let next = window.header(place.end)?.map_or(Tid::MAX, |header| header.tid);
+                salvage::strays(window, place, self.seen.0..=next, &mut |at, length, record| {
                     let frame = (record.tid, at.saturating_sub(record.back));
                     // A promise repeats the tid of the transaction before it, and is none.
                     if record.tid > self.seen.0 || frame == self.seen {
@@ -179,6 +184,7 @@ impl<'a> Survey<'a> {
     }
 
     fn take(&mut self, frame: &Frame<'_>, wrong: Option<Malformed>) -> Result<()> {
+        self.reading.note(frame);
         self.date(frame.offset, &frame.header);
         let checked = wrong.map_or(Ok(()), Err).and_then(|()| self.check(frame));
         let (fields, records) = match checked {
@@ -340,8 +346,8 @@ impl Survey<'_> {
             ..*header
         };
         let in_doubt = self.unsettled.in_doubt();
-        let Survey { types, skip, losses, any_frame, .. } = self;
-        Ok(Plan { header, types, skip, in_doubt, losses, any_frame })
+        let Survey { types, skip, losses, any_frame, reading, .. } = self;
+        Ok(Plan { header, types, skip, in_doubt, losses, any_frame, reading })
     }
 
     /// The index snapshot knows where the newest records were, as of its time.
