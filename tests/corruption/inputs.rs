@@ -96,12 +96,27 @@ fn features_that_need_not_be_known_are_passed_over() {
     }
 }
 
-// Strange files may have any name but those that begin as the database's own temporary ones do.
+// R12: strange files may have any name but those that the database gives to its own.
 #[test]
 fn files_of_strangers_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let names =
-        ["bank", "bank.db.", "bank.db-tmp", "bank.db.tmp", "bank.db.bak", "xbank.db.tmp-1", "core"];
+    let id = "0123456789abcdef0123456789abcdef";
+    let of_another = format!("xbank.db.tmp-{id}");
+    let names = [
+        "bank",
+        "bank.db.",
+        "bank.db-tmp",
+        "bank.db.tmp",
+        "bank.db.tmp-",
+        "bank.db.tmp-old",
+        "bank.db.tmp-1",
+        "bank.db.tmp-index.bak",
+        "bank.db.tmp-0123456789abcdef0123456789abcdeF",
+        "bank.db.index-old",
+        "bank.db.bak",
+        "core",
+        &of_another,
+    ];
     for name in names {
         fs::write(folder.path().join(name), name).unwrap();
     }
