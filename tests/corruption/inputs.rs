@@ -154,6 +154,40 @@ fn a_strange_thing_where_the_index_would_be_changes_no_answer() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
+// R12: the name that a snapshot would have may be that of somebody's data, even of a database.
+#[test]
+fn a_file_of_a_stranger_that_has_the_name_of_the_index_is_left_as_it_was() {
+    let written = written();
+    let database = &written.closed[NAME];
+    let strangers =
+        [b"x".to_vec(), b"my own notes".repeat(1000), database.clone(), flipped(database, 0)];
+    for (number, stranger) in strangers.into_iter().enumerate() {
+        let mut given = written.closed.clone();
+        given.insert(INDEX.into(), stranger.clone());
+        let directory = directory(&given);
+        let storage = open(directory.clone(), Mode::Existing).unwrap();
+        written.check(&storage, 5);
+        put(
+            &storage,
+            &BTreeMap::from([(storage.new_oid().unwrap(), vec![1])]),
+            &mut BTreeMap::new(),
+        );
+        let refused = storage.write_index().unwrap_err();
+        assert!(refused.to_string().contains(INDEX), "{refused}");
+        storage.close().expect("only the snapshot is missing");
+
+        let left = files(&*directory);
+        assert!(left[INDEX] == stranger, "the stranger's file {number} was changed");
+        assert_eq!(left.len(), 2, "stranger {number}: {:?}", left.keys());
+    }
+}
+
+fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] ^= 4;
+    bytes
+}
+
 #[test]
 fn a_file_with_a_promise_in_doubt_is_refused_and_left_as_it_was() {
     let directory = directory(&written().open);
