@@ -3,13 +3,15 @@
 use super::kit::{INDEX, NAME, directory, files, open, put, without_index, written};
 use crate::support::rng::Rng;
 use perennial::file::DiskDirectory;
-use perennial::format::{FIRST_FRAME, FileHeader, HEADER_COPY, plain_sum};
-use perennial::storage::file::Mode;
+use perennial::format::{
+    FIRST_FRAME, FileHeader, HEADER_COPY, IndexHeader, PAGES_START, plain_sum,
+};
+use perennial::storage::file::{Mode, verify};
 use perennial::storage::{Batch, Intent, Storage, TwoPhase};
 use perennial::{Error, GlobalId, Tid};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -180,6 +182,32 @@ fn a_file_of_a_stranger_that_has_the_name_of_the_index_is_left_as_it_was() {
         assert!(left[INDEX] == stranger, "the stranger's file {number} was changed");
         assert_eq!(left.len(), 2, "stranger {number}: {:?}", left.keys());
     }
+}
+
+// R7: a file with holes can be longer than any memory.
+#[test]
+fn an_index_of_tables_that_no_memory_holds_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = written();
+    fs::write(folder.path().join(NAME), &written.closed[NAME]).unwrap();
+    let good = IndexHeader::decode(written.closed[INDEX].first_chunk().unwrap()).unwrap();
+    let header = IndexHeader { pages: 0, tables_len: (1 << 43) - PAGES_START, ..good };
+    let index = fs::File::create(folder.path().join(INDEX)).unwrap();
+    if index.set_len(1 << 43).is_err() {
+        return; // The file system knows no files of eight tebibytes.
+    }
+    index.write_all_at(&header.encode(), 0).unwrap();
+
+    let directory = Arc::new(DiskDirectory::new(folder.path()));
+    let found = verify(&*directory, NAME, &mut |_, _| {}).unwrap();
+    assert!(matches!(found.findings[..], [ref it] if it.what.contains("memory")), "{found:?}");
+    for mode in [Mode::ReadOnly, Mode::Existing] {
+        written.check(&open(directory.clone(), mode).unwrap(), 5);
+    }
+    assert!(
+        fs::metadata(folder.path().join(INDEX)).unwrap().len() < 1 << 20,
+        "a good one is there"
+    );
 }
 
 fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {

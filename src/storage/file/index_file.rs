@@ -213,7 +213,10 @@ pub(super) fn read_file(
         return Err("the numbers of the index header are at odds".into());
     }
     let tables_len = usize::try_from(header.tables_len).map_err(|_| "tables without an end")?;
-    let mut tables = vec![0; tables_len];
+    let mut tables = Vec::new();
+    // A file with holes may claim to be of any length.
+    tables.try_reserve_exact(tables_len).map_err(|_| "no memory for the tables of the index")?;
+    tables.resize(tables_len, 0);
     file.read_at(start, &mut tables).map_err(unread)?;
     if sums.sum(header.scan_from, &tables) != header.tables_sum {
         return Err("the sum of the index tables is wrong".into());
