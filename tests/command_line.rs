@@ -290,6 +290,25 @@ fn damage_in_the_way_of_another_command_is_status_1() {
     assert!(info.err.contains("damaged at offset"), "{}", info.err);
 }
 
+// R9: a file that lost its end is found out by its index, which is where the file is.
+#[test]
+fn a_symlink_leads_to_the_file_and_to_its_index() {
+    let bank = Bank::new().closed();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (link, new) = (elsewhere.path().join("link.db"), elsewhere.path().join("new.db"));
+    let (link_text, new_text) = (link.to_str().unwrap(), new.to_str().unwrap());
+    let file = std::fs::OpenOptions::new().write(true).open(bank.path()).unwrap();
+    std::os::unix::fs::symlink(bank.path(), &link).unwrap();
+    assert_eq!(run(&["verify", link_text]).status, Some(0));
+
+    file.set_len(4096).unwrap();
+
+    for arguments in [&["verify", link_text][..], &["recover", link_text, new_text]] {
+        let ran = run(arguments);
+        assert_eq!(ran.status, Some(1), "{arguments:?}: {ran:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_or_makes_no_sense_is_status_2() {
     let bank = Bank::new().closed();
@@ -324,6 +343,8 @@ fn what_cannot_be_read_or_makes_no_sense_is_status_2() {
     let ran = run(&["info", "/nowhere/at/all.db"]);
     assert!(ran.err.starts_with("perennial: cannot open /nowhere/at/all.db: "), "{}", ran.err);
     assert_eq!(ran.err.lines().count(), 1, "the cause is told once: {}", ran.err);
+    let ran = run(&["recover", path, "/dev/null"]);
+    assert_eq!(ran.err, "perennial: cannot create /dev/null: it is not a regular file\n");
 }
 
 // R9

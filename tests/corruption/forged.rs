@@ -1,11 +1,12 @@
 //! Frames whose sums are right and whose numbers are not: whoever forges them gets an error.
 
-use super::kit::{Files, NAME, Written, directory, files, open, put, written};
+use super::kit::{Files, INDEX, NAME, Written, directory, files, open, put, written};
 use crate::support::errors::{logged, panicking_at};
 use perennial::format::{
-    FileHeader, FrameBuilder, FrameHeader, FrameKind, RecordHead, Sums, put_bytes, put_varint,
+    FIRST_FRAME, FileHeader, FrameBuilder, FrameHeader, FrameKind, HEADER_COPY, IndexHeader,
+    RecordHead, Sums, plain_sum, put_bytes, put_varint,
 };
-use perennial::storage::file::{FileOptions, Mode};
+use perennial::storage::file::{FileOptions, Mode, recover, verify};
 use perennial::storage::{Batch, FileStorage, Storage};
 use perennial::{Error, Oid, Tid};
 use std::collections::BTreeMap;
@@ -224,4 +225,63 @@ fn when_tids_or_oids_are_used_up_that_is_an_error() {
     let refused = storage.commit(&Arc::new(batch));
     assert!(matches!(refused, Err(Error::Exhausted(_))), "{refused:?}");
     storage.close().unwrap();
+}
+
+/// `bytes` with this number at this place, and with the sum that stands at their end made right.
+fn forged(bytes: &[u8], at: usize, number: u64) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+    let end = bytes.len() - 8;
+    let sum = plain_sum(&bytes[..end]);
+    bytes[end..].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+const NUMBERS: [u64; 7] = [0, 1, 4097, 1 << 62, u64::MAX / 2, u64::MAX - 1, u64::MAX];
+
+/// Does with a file what can be done with it; whether it could be opened for writing.
+fn use_it(files: &Files, what: &str) -> bool {
+    let directory = directory(files);
+    let _ = verify(&*directory, NAME, &mut |_, _| {});
+    let _ = recover((&*directory, NAME), (&*directory, "new.db"), &mut |_, _| {});
+    if let Ok(storage) = open(directory.clone(), Mode::ReadOnly) {
+        let _ = storage.transactions(Tid::ZERO, Tid::MAX).unwrap().count();
+    }
+    let Ok(storage) = open(directory, Mode::Existing) else { return false };
+    let mut batch = Batch::default();
+    if let Ok(oid) = storage.new_oid() {
+        batch.remove(oid, Tid::ZERO, false);
+        let outcome = storage.commit(&Arc::new(batch));
+        assert!(matches!(outcome, Ok(_) | Err(Error::Exhausted(_))), "{what}: {outcome:?}");
+    }
+    storage.close().unwrap_or_else(|error| panic!("{what}: {error}"));
+    true
+}
+
+// R8: whoever forges them with good sums gets no panic.
+#[test]
+fn impossible_numbers_in_a_header_end_in_an_error_or_nothing() {
+    let written = written();
+    let mut opened = 0;
+    for number in NUMBERS {
+        for at in (32..IndexHeader::LEN - 8).step_by(8) {
+            let mut files = written.closed.clone();
+            let index = files.get_mut(INDEX).unwrap();
+            let front = forged(&index[..IndexHeader::LEN], at, number);
+            index[..IndexHeader::LEN].copy_from_slice(&front);
+            opened += usize::from(use_it(&files, &format!("index, {number:#x} at {at}")));
+        }
+        for at in (24..FileHeader::LEN - 8).step_by(8) {
+            for length in [FIRST_FRAME as usize, written.open[NAME].len()] {
+                let mut file = written.open[NAME][..length].to_vec();
+                let header = forged(&file[..FileHeader::LEN], at, number);
+                for start in [0, HEADER_COPY as usize] {
+                    file[start..start + FileHeader::LEN].copy_from_slice(&header);
+                }
+                let files = Files::from([(NAME.into(), file)]);
+                opened += usize::from(use_it(&files, &format!("header, {number:#x} at {at}")));
+            }
+        }
+    }
+    assert!(opened > 50, "{opened}");
 }

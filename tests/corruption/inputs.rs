@@ -3,13 +3,15 @@
 use super::kit::{INDEX, NAME, directory, files, open, put, without_index, written};
 use crate::support::rng::Rng;
 use perennial::file::DiskDirectory;
-use perennial::format::{FIRST_FRAME, FileHeader, HEADER_COPY, plain_sum};
-use perennial::storage::file::Mode;
+use perennial::format::{
+    FIRST_FRAME, FileHeader, HEADER_COPY, IndexHeader, PAGES_START, plain_sum,
+};
+use perennial::storage::file::{Mode, verify};
 use perennial::storage::{Batch, Intent, Storage, TwoPhase};
 use perennial::{Error, GlobalId, Tid};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -96,12 +98,27 @@ fn features_that_need_not_be_known_are_passed_over() {
     }
 }
 
-// Strange files may have any name but those that begin as the database's own temporary ones do.
+// R12: strange files may have any name but those that the database gives to its own.
 #[test]
 fn files_of_strangers_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let names =
-        ["bank", "bank.db.", "bank.db-tmp", "bank.db.tmp", "bank.db.bak", "xbank.db.tmp-1", "core"];
+    let id = "0123456789abcdef0123456789abcdef";
+    let of_another = format!("xbank.db.tmp-{id}");
+    let names = [
+        "bank",
+        "bank.db.",
+        "bank.db-tmp",
+        "bank.db.tmp",
+        "bank.db.tmp-",
+        "bank.db.tmp-old",
+        "bank.db.tmp-1",
+        "bank.db.tmp-index.bak",
+        "bank.db.tmp-0123456789abcdef0123456789abcdeF",
+        "bank.db.index-old",
+        "bank.db.bak",
+        "core",
+        &of_another,
+    ];
     for name in names {
         fs::write(folder.path().join(name), name).unwrap();
     }
@@ -137,6 +154,66 @@ fn a_strange_thing_where_the_index_would_be_changes_no_answer() {
     put(&storage, &BTreeMap::from([(storage.new_oid().unwrap(), vec![1])]), &mut BTreeMap::new());
     storage.close().expect("only the snapshot is missing");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+// R12: the name that a snapshot would have may be that of somebody's data, even of a database.
+#[test]
+fn a_file_of_a_stranger_that_has_the_name_of_the_index_is_left_as_it_was() {
+    let written = written();
+    let database = &written.closed[NAME];
+    let strangers =
+        [b"x".to_vec(), b"my own notes".repeat(1000), database.clone(), flipped(database, 0)];
+    for (number, stranger) in strangers.into_iter().enumerate() {
+        let mut given = written.closed.clone();
+        given.insert(INDEX.into(), stranger.clone());
+        let directory = directory(&given);
+        let storage = open(directory.clone(), Mode::Existing).unwrap();
+        written.check(&storage, 5);
+        put(
+            &storage,
+            &BTreeMap::from([(storage.new_oid().unwrap(), vec![1])]),
+            &mut BTreeMap::new(),
+        );
+        let refused = storage.write_index().unwrap_err();
+        assert!(refused.to_string().contains(INDEX), "{refused}");
+        storage.close().expect("only the snapshot is missing");
+
+        let left = files(&*directory);
+        assert!(left[INDEX] == stranger, "the stranger's file {number} was changed");
+        assert_eq!(left.len(), 2, "stranger {number}: {:?}", left.keys());
+    }
+}
+
+// R7: a file with holes can be longer than any memory.
+#[test]
+fn an_index_of_tables_that_no_memory_holds_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = written();
+    fs::write(folder.path().join(NAME), &written.closed[NAME]).unwrap();
+    let good = IndexHeader::decode(written.closed[INDEX].first_chunk().unwrap()).unwrap();
+    let header = IndexHeader { pages: 0, tables_len: (1 << 43) - PAGES_START, ..good };
+    let index = fs::File::create(folder.path().join(INDEX)).unwrap();
+    if index.set_len(1 << 43).is_err() {
+        return; // The file system knows no files of eight tebibytes.
+    }
+    index.write_all_at(&header.encode(), 0).unwrap();
+
+    let directory = Arc::new(DiskDirectory::new(folder.path()));
+    let found = verify(&*directory, NAME, &mut |_, _| {}).unwrap();
+    assert!(matches!(found.findings[..], [ref it] if it.what.contains("memory")), "{found:?}");
+    for mode in [Mode::ReadOnly, Mode::Existing] {
+        written.check(&open(directory.clone(), mode).unwrap(), 5);
+    }
+    assert!(
+        fs::metadata(folder.path().join(INDEX)).unwrap().len() < 1 << 20,
+        "a good one is there"
+    );
+}
+
+fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] ^= 4;
+    bytes
 }
 
 #[test]

@@ -6,7 +6,7 @@ use perennial::file::{Access, Directory, DiskDirectory};
 use perennial::format::TypeDef;
 use perennial::storage::file::FileOptions;
 use perennial::storage::{Batch, Durability, FileStorage, Load, Storage, Verdict};
-use perennial::{Error, Oid, Tid};
+use perennial::{DatabaseId, Error, Oid, Tid};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -226,8 +226,9 @@ fn an_empty_database_is_opened_again_and_again() {
 fn what_dead_openings_left_is_removed_and_nothing_else() {
     let disk = SimDisk::new();
     drop(open(&disk).unwrap());
-    let own = [format!("{NAME}.tmp-index"), format!("{NAME}.tmp-torn"), format!("{NAME}.tmp-1")];
-    let strange = ["life.db-tmp", "life.dbx.tmp-1", "tmp-index", "life.db.torn-5"];
+    let id = DatabaseId::new([0xa5; 16]).to_string();
+    let own = ["index", "torn", &id].map(|end| format!("{NAME}.tmp-{end}"));
+    let strange = ["life.db-tmp", "life.dbx.tmp-index", "tmp-index", "life.db.torn-5"];
     let all = own.iter().map(String::as_str).chain(strange);
     all.for_each(|name| drop(disk.open(name, Access::CreateNew).unwrap()));
 

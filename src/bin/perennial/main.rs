@@ -59,9 +59,13 @@ struct Subject {
 }
 
 impl Subject {
-    /// The file's directory and its name there.
+    /// The file's directory and its name there. A symbolic link is followed: the index is where the
+    /// file is.
     fn place(&self) -> Result<(DiskDirectory, String), Failure> {
-        place(&self.file)
+        match self.file.canonicalize() {
+            Ok(target) if self.file.is_symlink() => place(&target),
+            _ => place(&self.file),
+        }
     }
 
     /// The database, opened for reading only.

@@ -363,7 +363,7 @@ impl Core {
     /// An oid that was never given out.
     pub(super) fn new_oid(&self) -> Result<Oid> {
         let next = self.next_oid.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
-            (next <= Oid::MAX.number()).then_some(next + 1)
+            (next <= Oid::MAX.number()).then(|| next + 1)
         });
         next.map(Oid::new).map_err(|_| Error::Exhausted("oids exhausted".into()))
     }

@@ -115,13 +115,23 @@ fn fill(
 
 /// Removes what dead openings left unfinished beside the database.
 pub(super) fn remove_leftovers(directory: &dyn Directory, name: &str) {
-    let prefix = format!("{name}.tmp-");
     let names = directory.names().unwrap_or_default();
-    for leftover in names.iter().filter(|other| other.starts_with(&prefix)) {
+    for leftover in names.iter().filter(|other| is_leftover(name, other)) {
         if let Err(error) = directory.remove(leftover) {
             tracing::warn!(leftover, %error, "a leftover file cannot be removed");
         }
     }
+}
+
+/// Whether `other` is a name that the database `name` gives to what is unfinished. Not every name
+/// that begins so is one: somebody may keep his own file, or another database, as `X.tmp-old`.
+fn is_leftover(name: &str, other: &str) -> bool {
+    let end = other.strip_prefix(name).and_then(|it| it.strip_prefix(".tmp-"));
+    let is_id = |text: &str| {
+        let digits = text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
+        digits && text.len() == 2 * size_of::<DatabaseId>()
+    };
+    end.is_some_and(|end| end == "index" || end == "torn" || is_id(end))
 }
 
 /// The header of the file, and what is wrong with one of its copies.

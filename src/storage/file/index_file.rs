@@ -16,8 +16,8 @@ use super::index::{Index, Slot, page_bytes};
 use crate::error::{Error, Result};
 use crate::file::{Access, AppendFile, Directory, Slots};
 use crate::format::{
-    FIRST_FRAME, FileHeader, IndexHeader, IndexTables, Malformed, PAGE_LEN, PAGE_SLOTS,
-    PAGES_START, Sums, TypeId, page_sum,
+    FILE_MAGIC, FIRST_FRAME, FileHeader, HEADER_COPY, INDEX_MAGIC, IndexHeader, IndexTables,
+    Malformed, PAGE_LEN, PAGE_SLOTS, PAGES_START, Sums, TypeId, page_sum,
 };
 use crate::id::{Oid, Tid};
 use crate::storage::TypeTable;
@@ -81,6 +81,7 @@ impl Told {
 /// Writes a snapshot of what is published; `core.look` must be held.
 pub(super) fn write(core: &Core) -> Result<()> {
     core.check_going()?;
+    refuse_strange(core)?;
     let temporary = format!("{}.tmp-index", core.name);
     let _ = core.directory.remove(&temporary);
     let written = write_through(core, &temporary);
@@ -89,6 +90,35 @@ pub(super) fn write(core: &Core) -> Result<()> {
         let _ = core.directory.remove(&temporary);
     }
     written
+}
+
+/// Refuses to take the name away from what never was a snapshot. What cannot be read may well have
+/// been one.
+fn refuse_strange(core: &Core) -> Result<()> {
+    let name = name_of(&core.name);
+    let strange = core.directory.open(&name, Access::Read).and_then(|file| is_strange(&*file));
+    if !strange.unwrap_or(false) {
+        return Ok(());
+    }
+    let what = "a file that is no index snapshot has its name";
+    let error = std::io::Error::new(ErrorKind::AlreadyExists, what);
+    Err(Error::io("write", core.directory.path(&name), error))
+}
+
+/// Whether this is no snapshot, nor what damage can make of one: that begins as a snapshot does,
+/// but for a byte, or with zeros, and never as a database.
+fn is_strange(file: &dyn AppendFile) -> std::io::Result<bool> {
+    let length = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(PAGE_LEN);
+    let mut front = vec![0; length];
+    file.read_at(0, &mut front)?;
+    let copy = front.get(HEADER_COPY as usize..).unwrap_or_default();
+    if front.starts_with(&FILE_MAGIC) || copy.starts_with(&FILE_MAGIC) {
+        return Ok(true);
+    }
+    let magic = front.iter().zip(&INDEX_MAGIC);
+    let wrong = magic.filter(|(byte, good)| byte != good).count();
+    let spared = usize::from(front.len() > INDEX_MAGIC.len());
+    Ok(wrong > spared && front.iter().any(|&byte| byte != 0))
 }
 
 /// Writes the snapshot as the file `temporary`, and gives it its name.
@@ -205,7 +235,10 @@ pub(super) fn read_file(
         return Err("the numbers of the index header are at odds".into());
     }
     let tables_len = usize::try_from(header.tables_len).map_err(|_| "tables without an end")?;
-    let mut tables = vec![0; tables_len];
+    let mut tables = Vec::new();
+    // A file with holes may claim to be of any length.
+    tables.try_reserve_exact(tables_len).map_err(|_| "no memory for the tables of the index")?;
+    tables.resize(tables_len, 0);
     file.read_at(start, &mut tables).map_err(unread)?;
     if sums.sum(header.scan_from, &tables) != header.tables_sum {
         return Err("the sum of the index tables is wrong".into());

@@ -141,12 +141,12 @@ pub fn recover(
 /// Refuses a name that is taken, or that an index snapshot waits for.
 fn refuse_taken(target: &dyn Directory, new: &str) -> Result<()> {
     for name in [new.to_owned(), name_of(new)] {
-        let kind = match target.open(&name, Access::Read) {
+        let error = match target.open(&name, Access::Read) {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => error.kind(),
-            Ok(_) => ErrorKind::AlreadyExists,
+            Err(error) => error,
+            Ok(_) => ErrorKind::AlreadyExists.into(),
         };
-        return Err(Error::io("create", target.path(&name), kind.into()));
+        return Err(Error::io("create", target.path(&name), error));
     }
     Ok(())
 }
