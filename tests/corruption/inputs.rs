@@ -1,6 +1,6 @@
 //! What somebody may hand us for a database and is none: refused, and left as it was.
 
-use super::kit::{INDEX, NAME, directory, files, open, put, without_index, written};
+use super::kit::{Files, INDEX, NAME, directory, files, open, put, without_index, written};
 use crate::support::rng::Rng;
 use perennial::file::DiskDirectory;
 use perennial::format::{
@@ -8,7 +8,7 @@ use perennial::format::{
 };
 use perennial::storage::file::{Mode, verify};
 use perennial::storage::{Batch, Intent, Storage, TwoPhase};
-use perennial::{Error, GlobalId, Tid};
+use perennial::{Error, GlobalId, Result, Tid};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileExt, symlink};
@@ -156,31 +156,44 @@ fn a_strange_thing_where_the_index_would_be_changes_no_answer() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
-// R12: the name that a snapshot would have may be that of somebody's data, even of a database.
-#[test]
-fn a_file_of_a_stranger_that_has_the_name_of_the_index_is_left_as_it_was() {
+/// Opens the database beside a file that has the name of its index, commits, and closes.
+fn close_beside(index: &[u8]) -> (Result<()>, Files) {
     let written = written();
-    let database = &written.closed[NAME];
-    let strangers =
-        [b"x".to_vec(), b"my own notes".repeat(1000), database.clone(), flipped(database, 0)];
-    for (number, stranger) in strangers.into_iter().enumerate() {
-        let mut given = written.closed.clone();
-        given.insert(INDEX.into(), stranger.clone());
-        let directory = directory(&given);
-        let storage = open(directory.clone(), Mode::Existing).unwrap();
-        written.check(&storage, 5);
-        put(
-            &storage,
-            &BTreeMap::from([(storage.new_oid().unwrap(), vec![1])]),
-            &mut BTreeMap::new(),
-        );
-        let refused = storage.write_index().unwrap_err();
-        assert!(refused.to_string().contains(INDEX), "{refused}");
-        storage.close().expect("only the snapshot is missing");
+    let mut given = written.closed.clone();
+    given.insert(INDEX.into(), index.to_vec());
+    let directory = directory(&given);
+    let storage = open(directory.clone(), Mode::Existing).unwrap();
+    written.check(&storage, 5);
+    let fresh = BTreeMap::from([(storage.new_oid().unwrap(), vec![1])]);
+    put(&storage, &fresh, &mut BTreeMap::new());
+    let outcome = storage.write_index();
+    storage.close().expect("only the snapshot is missing");
+    (outcome, files(&*directory))
+}
 
-        let left = files(&*directory);
-        assert!(left[INDEX] == stranger, "the stranger's file {number} was changed");
-        assert_eq!(left.len(), 2, "stranger {number}: {:?}", left.keys());
+// R12
+#[test]
+fn a_database_that_has_the_name_of_the_index_is_left_as_it_was() {
+    let database = &written().closed[NAME];
+    for database in [database.clone(), flipped(database, 0)] {
+        let (outcome, left) = close_beside(&database);
+
+        assert!(outcome.unwrap_err().to_string().contains(INDEX));
+        assert!(left[INDEX] == database);
+        assert_eq!(left.len(), 2, "{:?}", left.keys());
+    }
+}
+
+// R7, R12
+#[test]
+fn a_file_of_a_stranger_that_has_the_name_of_the_index_is_kept_under_another_name() {
+    for stranger in [b"x".to_vec(), b"my own notes".repeat(1000)] {
+        let (outcome, left) = close_beside(&stranger);
+
+        outcome.unwrap();
+        assert!(left[&format!("{INDEX}.kept-1")] == stranger);
+        assert!(IndexHeader::decode(left[INDEX].first_chunk().unwrap()).is_ok());
+        assert_eq!(left.len(), 3, "{:?}", left.keys());
     }
 }
 

@@ -10,7 +10,7 @@
 //!
 //! Format: docs/format.md, "Index snapshot".
 
-use super::core::Core;
+use super::core::{Core, tell};
 use super::housekeeping::INTERVAL;
 use super::index::{Index, Slot, page_bytes};
 use crate::error::{Error, Result};
@@ -81,7 +81,7 @@ impl Told {
 /// Writes a snapshot of what is published; `core.look` must be held.
 pub(super) fn write(core: &Core) -> Result<()> {
     core.check_going()?;
-    refuse_strange(core)?;
+    refuse_database(core)?;
     let temporary = format!("{}.tmp-index", core.name);
     let _ = core.directory.remove(&temporary);
     let written = write_through(core, &temporary);
@@ -92,33 +92,66 @@ pub(super) fn write(core: &Core) -> Result<()> {
     written
 }
 
-/// Refuses to take the name away from what never was a snapshot. What cannot be read may well have
-/// been one.
-fn refuse_strange(core: &Core) -> Result<()> {
-    let name = name_of(&core.name);
-    let strange = core.directory.open(&name, Access::Read).and_then(|file| is_strange(&*file));
-    if !strange.unwrap_or(false) {
+/// Refuses to take the name away from another database, which may be in use.
+fn refuse_database(core: &Core) -> Result<()> {
+    if held_by(core) != Some(Holder::Database) {
         return Ok(());
     }
-    let what = "a file that is no index snapshot has its name";
+    let what = "another database has its name";
     let error = std::io::Error::new(ErrorKind::AlreadyExists, what);
-    Err(Error::io("write", core.directory.path(&name), error))
+    Err(Error::io("write", core.directory.path(&name_of(&core.name)), error))
 }
 
-/// Whether this is no snapshot, nor what damage can make of one: that begins as a snapshot does,
-/// but for a byte, or with zeros, and never as a database.
-fn is_strange(file: &dyn AppendFile) -> std::io::Result<bool> {
-    let length = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(PAGE_LEN);
+/// Keeps what has the name and never was a snapshot: somebody may miss it.
+fn keep_strange(core: &Core) -> Result<()> {
+    if held_by(core) != Some(Holder::Stranger) {
+        return Ok(());
+    }
+    let name = name_of(&core.name);
+    for number in 1.. {
+        let kept = format!("{name}.kept-{number}");
+        match core.directory.rename_new(&name, &kept) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            outcome => {
+                outcome.map_err(|error| Error::io("keep", core.directory.path(&name), error))?;
+                tell(|| {
+                    tracing::warn!(
+                        name,
+                        kept,
+                        "it was no index snapshot, and has another name now"
+                    );
+                });
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What has the name that the snapshot is to get.
+#[derive(Debug, PartialEq, Eq)]
+enum Holder {
+    /// A snapshot, or what damage can make of one: it begins as one, but for a byte, or with zeros.
+    Snapshot,
+    Database,
+    Stranger,
+}
+
+/// Who has the name now, if anything that can be read.
+fn held_by(core: &Core) -> Option<Holder> {
+    let file = core.directory.open(&name_of(&core.name), Access::Read).ok()?;
+    let length = usize::try_from(file.len().ok()?).unwrap_or(usize::MAX).min(PAGE_LEN);
     let mut front = vec![0; length];
-    file.read_at(0, &mut front)?;
+    file.read_at(0, &mut front).ok()?;
     let copy = front.get(HEADER_COPY as usize..).unwrap_or_default();
     if front.starts_with(&FILE_MAGIC) || copy.starts_with(&FILE_MAGIC) {
-        return Ok(true);
+        return Some(Holder::Database);
     }
     let magic = front.iter().zip(&INDEX_MAGIC);
     let wrong = magic.filter(|(byte, good)| byte != good).count();
     let spared = usize::from(front.len() > INDEX_MAGIC.len());
-    Ok(wrong > spared && front.iter().any(|&byte| byte != 0))
+    let strange = wrong > spared && front.iter().any(|&byte| byte != 0);
+    Some(if strange { Holder::Stranger } else { Holder::Snapshot })
 }
 
 /// Writes the snapshot as the file `temporary`, and gives it its name.
@@ -154,6 +187,7 @@ fn write_through(core: &Core, temporary: &str) -> Result<()> {
     // Beside another file it would speak of that one; and who is halted leaves the directory as it is.
     core.check_name()?;
     core.check_going()?;
+    keep_strange(core)?;
     core.directory.replace(temporary, &name).map_err(failed)?;
     core.directory.sync().map_err(failed)?;
     core.snapshot_upto.store(scan_from, Ordering::Release);
