@@ -77,6 +77,17 @@ fn take_all(file: &Arc<dyn AppendFile>, length: usize) -> Vec<Map> {
     std::iter::from_fn(|| file.map(0, length)).collect()
 }
 
+/// Leaves less than the stack of a thread takes, and enough for all else, to within 64 KiB.
+fn take_all_but_a_mebibyte(file: &Arc<dyn AppendFile>) -> Vec<Map> {
+    let mut all = take_all(file, 2 << 20);
+    all.pop();
+    let mut small = take_all(file, 64 << 10);
+    assert!(small.len() > 16);
+    small.truncate(small.len() - 16);
+    all.extend(small);
+    all
+}
+
 /// More than the program needs, and soon taken.
 const SPACE: &str = "ulimit -v 3000000";
 
@@ -118,7 +129,7 @@ fn child_without_threads() {
     let filler = DiskDirectory::new(&home).open("filler", Access::CreateNew).unwrap();
     store(&Database::open(&path).unwrap(), 7).unwrap();
     // The system keeps the stacks of threads that ended.
-    let (kept, all) = (keep_threads(), take_all(&filler, 2 << 20));
+    let (kept, all) = (keep_threads(), take_all_but_a_mebibyte(&filler));
     assert!(std::thread::Builder::new().spawn(|| {}).is_err(), "there is room for a thread");
 
     let refused = Database::open(&path);
@@ -132,9 +143,20 @@ fn child_without_threads() {
     assert_eq!(greatest(&Database::open(&path).unwrap()), 7);
 }
 
-/// Threads that stay until they are told, and need the stacks that are at hand.
+/// Threads that stay until they are told, and need the stacks that are at hand. They have begun: a
+/// thread that begins takes space for what it will allocate, and gives half of it back.
 fn keep_threads() -> Vec<std::thread::JoinHandle<()>> {
-    (0..8).map(|_| std::thread::spawn(std::thread::park)).collect()
+    let (begun, all) = std::sync::mpsc::channel();
+    let keep = |number| {
+        let begun = begun.clone();
+        std::thread::spawn(move || {
+            begun.send(vec![number]).unwrap();
+            std::thread::park();
+        })
+    };
+    let threads = (0..8).map(keep).collect();
+    assert_eq!(all.iter().take(8).count(), 8);
+    threads
 }
 
 // R10: the limit is one of the process; without it, the file goes on.
