@@ -3,6 +3,9 @@
 //! Objects are records of a segment; an index from `u64` to the record's id, which is how its docs
 //! look records up by a key. The cache is 256 MiB instead of 32. Conflicts are found by
 //! `VersionOnRead`, and the transaction begun again. Not synced is `set_background_sync`.
+//!
+//! Transactions that add to the index at once have been seen to wait for each other for ever, which
+//! ends after a day unless told otherwise: after a second they are begun again.
 
 use super::{Contender, Peer, Role, See, SeeEntry, Shared, Tuning, found};
 use crate::object::{Keyed, Result};
@@ -10,13 +13,14 @@ use persy::{Config, Persy, PersyId, Transaction, TransactionConfig, TxStrategy, 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub const CONTENDER: Contender = Contender {
     name: "persy",
     package: "persy",
     role: Role::Peer,
     syncs: true,
-    settings: "records and an index of their keys, 256 MiB cache, `VersionOnRead`; \
+    settings: "records and an index of their keys, 256 MiB cache, `VersionOnRead`, locks for a second; \
                `set_background_sync` where not synced",
     open,
 };
@@ -30,6 +34,7 @@ struct Records(Persy);
 fn open(path: &Path, _: Tuning) -> Result<Shared> {
     let mut config = Config::new();
     config.change_cache_size(256 << 20);
+    config.change_transaction_lock_timeout(Duration::from_secs(1));
     let persy = Persy::open_or_create_with(path.join("objects.persy"), config, |persy| {
         let mut transaction = persy.begin()?;
         transaction.create_segment(OBJECTS)?;
@@ -50,12 +55,16 @@ impl Records {
 
 impl Peer for Records {
     fn put(&self, keys: Range<u64>, durable: bool) -> Result<()> {
-        let mut transaction = self.begin(durable)?;
-        for key in keys {
-            let id = transaction.insert(OBJECTS, &Keyed::new(key).encode()?)?;
-            transaction.put(KEYS, key, id)?;
+        loop {
+            let mut transaction = self.begin(durable)?;
+            for key in keys.clone() {
+                let id = transaction.insert(OBJECTS, &Keyed::new(key).encode()?)?;
+                transaction.put(KEYS, key, id)?;
+            }
+            if let Ok(ready) = transaction.prepare() {
+                return Ok(ready.commit()?);
+            }
         }
-        Ok(transaction.prepare()?.commit()?)
     }
 
     fn update(&self, keys: &[u64], durable: bool) -> Result<()> {
