@@ -1,4 +1,5 @@
-//! Tables whose keys cost one multiplication to hash: [`OidMap`], [`OidTable`], [`TypeMap`].
+//! Tables whose keys cost one multiplication to hash: [`OidMap`], [`OidTable`], [`TypeMap`]; and
+//! one for all objects of a file: [`OidArray`].
 //!
 //! The standard library's hash withstands keys that somebody chose so that they collide. Oids are
 //! given out in sequence, by us; the ids of types come from the compiler.
@@ -8,8 +9,8 @@
 
 use crate::id::Oid;
 use std::any::TypeId;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map whose keys are oids.
@@ -72,6 +73,57 @@ impl<T> OidTable<T> {
 impl<T> Default for OidTable<T> {
     fn default() -> OidTable<T> {
         OidTable { rows: Vec::new(), places: OidMap::default() }
+    }
+}
+
+/// An `OidArray` has a row for every oid: the default one where none was put.
+///
+/// Where oids are dense, a row costs what it is long. Those far from all others, which only a
+/// strange file has, are kept apart.
+#[derive(Debug, Default)]
+pub(crate) struct OidArray<T> {
+    dense: Vec<T>,
+    /// Of the oids that the array does not reach.
+    sparse: BTreeMap<Oid, T>,
+    /// How many rows were put.
+    used: u64,
+}
+
+impl<T: Copy + Default + PartialEq> OidArray<T> {
+    pub fn get(&self, oid: Oid) -> T {
+        let row = usize::try_from(oid.number()).ok().and_then(|it| self.dense.get(it));
+        row.or_else(|| self.sparse.get(&oid)).copied().unwrap_or_default()
+    }
+
+    /// Puts `row` in the place of the one that was there.
+    pub fn put(&mut self, oid: Oid, row: T) {
+        let number = usize::try_from(oid.number()).unwrap_or(usize::MAX);
+        if number >= self.dense.len() && oid.number() / 2 <= self.used {
+            self.reach(number);
+        }
+        let place = match self.dense.get_mut(number) {
+            Some(place) => place,
+            None => self.sparse.entry(oid).or_default(),
+        };
+        self.used += u64::from(*place == T::default());
+        *place = row;
+    }
+
+    /// Lets the array reach up to `number`, of which at least half will be used.
+    fn reach(&mut self, number: usize) {
+        self.dense.resize(number + 1, T::default());
+        while let Some(first) = self.sparse.first_entry()
+            && let Some(place) = self.dense.get_mut(first.key().number() as usize)
+        {
+            *place = first.remove();
+        }
+    }
+
+    /// The rows that were put, in the order of their oids.
+    pub fn rows(&self) -> impl Iterator<Item = (Oid, T)> {
+        let dense = (0..).map(Oid::new).zip(self.dense.iter().copied());
+        let sparse = self.sparse.iter().map(|(&oid, &row)| (oid, row));
+        dense.chain(sparse).filter(|(_, row)| *row != T::default())
     }
 }
 

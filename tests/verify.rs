@@ -11,7 +11,7 @@ use perennial::format::{
     IndexHeader, IndexTables, PAGE_LEN, PAGES_START, Participant, RecordHead, Sums, TypeDef,
     TypeId, page_sum,
 };
-use perennial::storage::file::{FileOptions, Finding, FindingKind, Verification, verify};
+use perennial::storage::file::{FileOptions, Finding, FindingKind, Verification, recover, verify};
 use perennial::storage::{Batch, Durability, FileStorage, Intent, Storage, TwoPhase, Verdict};
 use perennial::{DatabaseId, Error, GlobalId, Oid, Tid};
 use std::ops::Range;
@@ -278,6 +278,34 @@ fn references_to_what_does_not_exist_are_found() {
     assert!(first.what.contains("object 4, which is removed"), "{first}");
     assert_eq!(second.oid, Some(other));
     assert!(second.what.contains(&format!("object {missing}, which was never stored")), "{second}");
+}
+
+// R8
+#[test]
+fn objects_of_oids_far_apart_are_told_like_any_and_get_no_index_longer_than_the_log() {
+    let directory = MemoryDirectory::new();
+    let storage = open(&directory);
+    let oids = [1 << 24, 1 << 20, 70_000, 9, 1, 6, 4, 0].map(Oid::new);
+    for pair in oids.windows(2).rev() {
+        // Each refers to the next, which is there; the first to be stored refers to nothing.
+        let [referring, referred] = pair else { unreachable!("pairs") };
+        put(&storage, &[(*referring, Tid::ZERO, &[*referred], "link")]);
+    }
+    put(&storage, &[(Oid::ROOT, Tid::ZERO, &[oids[1], oids[3], Oid::new(1 << 40)], "root")]);
+    storage.close().unwrap();
+
+    let files = Files::of(&directory);
+    let verification = files.verify();
+
+    assert_eq!(files.index, None);
+    assert_eq!(kinds(&verification), [FindingKind::Dangling]);
+    assert_eq!(verification.findings[0].oid, Some(Oid::ROOT));
+    assert_eq!((verification.objects, verification.unreachable), (8, 1));
+    assert!(verification.unreachable_bytes * 7 < verification.live_bytes);
+    assert_eq!(verification.garbage_bytes, 0);
+    let from = files.directory();
+    let recovery = recover((&from, NAME), (&from, "new.db"), &mut |_, _| {}).unwrap();
+    assert_eq!((recovery.objects, recovery.findings), (8, verification.findings));
 }
 
 // R7

@@ -47,6 +47,8 @@ pub struct Record<'a> {
     pub pinned: bool,
     /// How far before the record its frame starts.
     pub back: u64,
+    /// Bytes of the whole record.
+    pub length: u64,
     /// Where the object's previous record stands; 0 where it has none.
     pub previous: u64,
     /// An older record of the object, before the previous one: a short cut through its history.
@@ -130,7 +132,7 @@ impl<'a> Record<'a> {
         if sums.record(offset, tid, crc) != sum {
             return Err("the sum of the record is wrong".into());
         }
-        record.tid = tid;
+        (record.tid, record.length) = (tid, (FRONT + length) as u64);
         Ok(record)
     }
 
@@ -145,7 +147,8 @@ impl<'a> Record<'a> {
             }),
         };
         let Head { oid, pinned, back, previous, far, .. } = head;
-        Ok(Record { oid, tid: Tid::ZERO, pinned, back, previous, far, content })
+        let (tid, length) = (Tid::ZERO, 0);
+        Ok(Record { oid, tid, pinned, back, length, previous, far, content })
     }
 
     /// The same, independent of where it was read.
@@ -155,8 +158,7 @@ impl<'a> Record<'a> {
             references: content.references.into_owned(),
             data: Cow::Owned(content.data.into_owned()),
         });
-        let Record { oid, tid, pinned, back, previous, far, .. } = self;
-        Record { oid, tid, pinned, back, previous, far, content }
+        Record { content, ..self }
     }
 
     /// Bytes of the whole record whose front is in `bytes`, and how far before it its frame

@@ -33,6 +33,14 @@ impl Places {
         slot.map_or(0, |slot| slot.load(Ordering::Acquire))
     }
 
+    /// No number was stored at or above.
+    pub fn reach(&self) -> u64 {
+        match self.chunks.iter().rposition(|chunk| chunk.get().is_some()) {
+            None => 0,
+            Some(chunk) => FIRST_CHUNK << chunk,
+        }
+    }
+
     /// The slot at `index`; `None` where there is no memory for it.
     pub fn slot(&self, index: u64) -> Option<&AtomicU64> {
         let (chunk, within, length) = chunk_of(index);

@@ -227,6 +227,24 @@ fn when_tids_or_oids_are_used_up_that_is_an_error() {
     storage.close().unwrap();
 }
 
+// R8: a file that says so is no longer for it.
+#[test]
+fn oids_that_nobody_used_cost_neither_time_nor_room() {
+    let forger = Forger::new();
+    let far = FrameHeader { next_oid: Oid::new(1 << 40), ..forger.header() };
+    let directory = directory(&forger.with(&far, &[]));
+    let storage = open(directory.clone(), Mode::Existing).unwrap();
+    let facts = storage.facts();
+    assert_eq!(facts.next_oid, Oid::new(1 << 40));
+    assert!(facts.stored_below <= Oid::new(1 << 16), "{facts:?}");
+
+    storage.close().unwrap();
+
+    assert!(files(&*directory)[INDEX].len() < 1 << 20);
+    let storage = open(directory, Mode::Existing).unwrap();
+    assert_eq!(storage.new_oid().unwrap(), Oid::new(1 << 40), "none is given out again");
+}
+
 /// `bytes` with this number at this place, and with the sum that stands at their end made right.
 fn forged(bytes: &[u8], at: usize, number: u64) -> Vec<u8> {
     let mut bytes = bytes.to_vec();

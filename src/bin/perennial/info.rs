@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failur
 fn count(storage: &FileStorage) -> Result<BTreeMap<TypeId, u64>, Failure> {
     let snapshot = storage.snapshot()?;
     let mut counts = BTreeMap::new();
-    for oid in (0..storage.facts().next_oid.number()).map(Oid::new) {
+    for oid in (0..storage.facts().stored_below.number()).map(Oid::new) {
         if let Load::Found(revision) = snapshot.load(oid)? {
             *counts.entry(revision.type_id).or_default() += 1;
         }

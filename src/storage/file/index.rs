@@ -85,6 +85,12 @@ impl Index {
         Slot::At(self.rest.get(number))
     }
 
+    /// No record is known of an object at or above.
+    pub(super) fn reach(&self) -> Oid {
+        let base = self.base.as_ref().map_or(0, |base| base.slots.len() as u64);
+        Oid::new(base + self.rest.reach())
+    }
+
     /// Makes room for `oid`, so that [`set`](Index::set) will succeed.
     pub(super) fn reserve(&self, oid: Oid) -> Result<()> {
         match self.slot(oid) {

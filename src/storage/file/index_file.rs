@@ -26,6 +26,9 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// A snapshot no longer than this is always worth it.
+const SHORT: u64 = 1 << 20;
+
 /// Pages gathered into one write.
 const GATHER_PAGES: usize = 256;
 
@@ -44,7 +47,13 @@ pub(super) fn name_of(name: &str) -> String {
 
 /// About how long a snapshot would be now.
 pub(super) fn length(core: &Core) -> u64 {
-    core.next_oid.load(Ordering::Relaxed).saturating_mul(8)
+    core.stored_below().number().saturating_mul(8)
+}
+
+/// Whether a snapshot would not be much longer than the log that it spares an opening. One of a
+/// file with a single object, of a far oid, would fill the disk.
+pub(super) fn is_worth_it(core: &Core) -> bool {
+    length(core) <= core.generation.published_end().saturating_add(SHORT)
 }
 
 /// What a snapshot told.
@@ -160,7 +169,7 @@ fn write_through(core: &Core, temporary: &str) -> Result<()> {
     let failed = |error| Error::io("write", core.directory.path(&name), error);
     let start = core.published_mark();
     let file = core.directory.open(temporary, Access::CreateNew).map_err(failed)?;
-    let page_sums = write_pages(core, &*file, start.next_oid)?;
+    let page_sums = write_pages(core, &*file)?;
     // Read after the copy: no record that was copied lies at or beyond it.
     let valid_upto = core.generation.published_end();
     core.sync_upto(valid_upto)?;
@@ -174,7 +183,7 @@ fn write_through(core: &Core, temporary: &str) -> Result<()> {
         valid_upto,
         chain,
         tid,
-        next_oid: Oid::new(start.next_oid),
+        next_oid: start.next_oid,
         forgot_before: core.header.forgot_before,
         pages,
         tables_len: tables.len() as u64,
@@ -194,10 +203,11 @@ fn write_through(core: &Core, temporary: &str) -> Result<()> {
     Ok(())
 }
 
-/// Copies the pages of all objects below `next_oid`; their sums.
-fn write_pages(core: &Core, file: &dyn AppendFile, next_oid: u64) -> Result<Vec<u64>> {
+/// Copies the pages of all objects that were stored; their sums.
+fn write_pages(core: &Core, file: &dyn AppendFile) -> Result<Vec<u64>> {
     let failed = |error| Error::io("write the index of", core.path(), error);
-    let pages = usize::try_from(next_oid).unwrap_or(usize::MAX).div_ceil(PAGE_SLOTS);
+    let below = core.stored_below().number();
+    let pages = usize::try_from(below).unwrap_or(usize::MAX).div_ceil(PAGE_SLOTS);
     let mut sums = Vec::new();
     let no_memory =
         |_| Error::Exhausted(format!("no memory for {pages} pages of the index").into());
@@ -314,12 +324,18 @@ struct Start {
     /// The last transaction before.
     tid: Tid,
     /// Every oid below has been given out.
-    next_oid: u64,
+    next_oid: Oid,
     /// What is known beside the pages, whose sums are not taken yet.
     tables: IndexTables,
 }
 
 impl Core {
+    /// No object at or above was ever stored.
+    pub(super) fn stored_below(&self) -> Oid {
+        let next_oid = Oid::new(self.next_oid.load(Ordering::Acquire));
+        next_oid.min(self.generation.index.reach())
+    }
+
     /// The published end as the start of a replay.
     ///
     /// All that it tells is as of that place. What a later frame changed must not be in the
@@ -329,7 +345,7 @@ impl Core {
         // comes later has taken its own reservation of oids later, so it is no smaller than ours.
         let state = self.leader.lock();
         Start {
-            next_oid: self.next_oid.load(Ordering::Acquire),
+            next_oid: Oid::new(self.next_oid.load(Ordering::Acquire)),
             at: self.generation.published_end(),
             chain: state.chain,
             tid: self.generation.last_tid(),

@@ -140,6 +140,8 @@ pub struct FileFacts {
     pub replay_from: u64,
     /// The oid that would be given out next.
     pub next_oid: Oid,
+    /// No object at or above was ever stored: those up to `next_oid` were given out, and not used.
+    pub stored_below: Oid,
 }
 
 impl FileStorage {
@@ -173,6 +175,7 @@ impl FileStorage {
             durable: self.core.durable(),
             replay_from: self.core.snapshot_upto.load(Ordering::Acquire),
             next_oid: Oid::new(self.core.next_oid.load(Ordering::Acquire)),
+            stored_below: self.core.stored_below(),
         }
     }
 
@@ -240,7 +243,8 @@ impl FileStorage {
         let failed = |error| Error::io("sync", core.path(), error);
         core.generation.log.file.sync().map_err(failed)?;
         let outdated = core.tail() > 0 || core.generation.index.was_repaired();
-        if outdated && let Err(error) = index_file::write(core) {
+        let wanted = outdated && index_file::is_worth_it(core);
+        if wanted && let Err(error) = index_file::write(core) {
             core.check_going()?;
             // Nobody misses it but the next opening, which has to read more of the log.
             tracing::warn!(%error, path = %core.path().display(), "no index snapshot");

@@ -16,8 +16,8 @@ const TID: Range<usize> = 4..12;
 /// A part of a damaged frame's body.
 #[derive(Debug)]
 pub(super) enum Piece<'a> {
-    /// A good record and its length; it stands at this offset.
-    Good(u64, u64, Record<'a>),
+    /// A good record, which stands at this offset.
+    Good(u64, Record<'a>),
     /// Something bad at these offsets; perhaps of this object.
     Bad(Range<u64>, Malformed, Option<Oid>),
 }
@@ -37,9 +37,10 @@ pub(super) fn pieces<'a>(
     let mut pieces = Vec::new();
     while start < body.len() {
         match record_at(sums, at, header, body, start) {
-            Ok((record, length)) => {
-                pieces.push(Piece::Good(place(start), length as u64, record));
-                start += length.max(1);
+            Ok(record) => {
+                let length = record.length;
+                pieces.push(Piece::Good(place(start), record));
+                start += length.max(1) as usize;
             }
             Err(wrong) => {
                 let is_good = |&next: &usize| record_at(sums, at, header, body, next).is_ok();
@@ -55,20 +56,19 @@ pub(super) fn pieces<'a>(
     pieces
 }
 
-/// The record that starts at `start` of the body, and its length.
+/// The record that starts at `start` of the body.
 fn record_at<'a>(
     sums: &Sums,
     frame: u64,
     header: &FrameHeader,
     body: &'a [u8],
     start: usize,
-) -> Result<(Record<'a>, usize), Malformed> {
+) -> Result<Record<'a>, Malformed> {
     let rest = body.get(start..).unwrap_or_default();
-    let mut reader = Reader::new(rest);
     let at = frame + (FrameHeader::LEN + start) as u64;
-    let record = Record::decode(sums, at, &mut reader)?;
+    let record = Record::decode(sums, at, &mut Reader::new(rest))?;
     record.belongs_to(at, header, frame)?;
-    Ok((record, rest.len() - reader.rest().len()))
+    Ok(record)
 }
 
 /// Where the frame's tid stands as it does in a record, from `from` on.
@@ -83,12 +83,12 @@ fn candidates<'a>(
 }
 
 /// Hands `take` the records of these transactions that stand among the unreadable bytes `place`,
-/// with their offsets and lengths.
+/// with their offsets.
 pub(super) fn strays(
     window: &mut Window<'_>,
     place: Range<u64>,
     tids: RangeInclusive<Tid>,
-    take: &mut dyn FnMut(u64, u64, &Record<'_>),
+    take: &mut dyn FnMut(u64, &Record<'_>),
 ) -> Result<()> {
     let sums = window.log().sums;
     let mut at = place.start;
@@ -111,8 +111,8 @@ pub(super) fn strays(
         let bytes = window.get(at, length)?;
         match Record::decode(&sums, at, &mut Reader::new(bytes)) {
             Ok(record) => {
-                take(at, length as u64, &record);
-                at += (length as u64).max(1);
+                take(at, &record);
+                at += record.length.max(1);
             }
             Err(_) => at += 1,
         }

@@ -20,7 +20,7 @@ use crate::storage::file::FrameCounts;
 use crate::storage::file::commit::DEFINITION_REACH;
 use crate::storage::file::log::Log;
 use crate::storage::file::passage::{Damaged, Spot};
-use crate::tables::OidMap;
+use crate::tables::OidArray;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ pub(super) struct Copier<'a> {
     at: u64,
     /// What is not written yet; it ends at `at`.
     buffer: Vec<u8>,
-    /// The newest record of every object: where it stands, and its transaction.
-    places: OidMap<(u64, Tid)>,
+    /// The newest record of every object: where it stands, and the number of its tid; 0 for none.
+    places: OidArray<(u64, u64)>,
     /// Where types were defined last.
     defined: HashMap<TypeId, u64>,
     pub(super) frames: FrameCounts,
@@ -69,7 +69,7 @@ impl<'a> Copier<'a> {
             last_tid: header.last_tid,
             at: FIRST_FRAME,
             buffer: Vec::new(),
-            places: OidMap::default(),
+            places: OidArray::default(),
             defined: HashMap::new(),
             frames: FrameCounts::default(),
             records: 0,
@@ -106,7 +106,7 @@ impl<'a> Copier<'a> {
         let fields = self.fields(frame, &records).map_err(wrong)?;
         let mut builder = FrameBuilder::new(frame.header.kind, &fields).map_err(wrong)?;
         for record in &records {
-            let previous = self.places.get(&record.oid).map_or(0, |&(place, _)| place);
+            let (previous, _) = self.places.get(record.oid);
             let head = RecordHead { oid: record.oid, pinned: record.pinned, previous, far: None };
             let content = record.content.as_ref();
             builder.push(&head, content.map(|it| (it.type_id.0, it.references.bytes(), &*it.data)));
@@ -118,7 +118,7 @@ impl<'a> Copier<'a> {
             self.last_tid = frame.header.tid;
             self.records += records.len() as u64;
             for (record, start) in records.iter().zip(starts) {
-                self.places.insert(record.oid, (place + start, self.last_tid));
+                self.places.put(record.oid, (place + start, self.last_tid.number()));
             }
         }
         self.frames.count(kind);
@@ -144,7 +144,7 @@ impl<'a> Copier<'a> {
         }
         for (oid, tid) in &mut fields.reads {
             // What it relies on may be lost: then it is what stands.
-            let stands = self.places.get(oid).map_or(Tid::ZERO, |&(_, tid)| tid);
+            let stands = Tid::new(self.places.get(*oid).1);
             changed |= *tid != stands;
             *tid = stands;
         }

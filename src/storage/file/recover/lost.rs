@@ -12,7 +12,7 @@ use crate::format::{Record, TypeId};
 use crate::id::{Oid, Tid};
 use crate::storage::TypeTable;
 use crate::storage::file::log::Log;
-use crate::tables::OidMap;
+use crate::tables::{OidArray, OidMap};
 use std::collections::BTreeMap;
 
 /// Lost revisions, by their offsets.
@@ -62,18 +62,18 @@ impl Evidence {
 
 impl Lost {
     /// A good record of a transaction that is lost.
-    pub(super) fn whole(&mut self, at: u64, length: u64, record: &Record<'_>) {
-        self.good(at, length, record, Evidence::Whole);
+    pub(super) fn whole(&mut self, at: u64, record: &Record<'_>) {
+        self.good(at, record, Evidence::Whole);
     }
 
     /// A good record among bytes of which nothing else is known.
-    pub(super) fn stray(&mut self, at: u64, length: u64, record: &Record<'_>) {
-        self.good(at, length, record, Evidence::Stray);
+    pub(super) fn stray(&mut self, at: u64, record: &Record<'_>) {
+        self.good(at, record, Evidence::Stray);
     }
 
-    fn good(&mut self, at: u64, length: u64, record: &Record<'_>, evidence: Evidence) {
+    fn good(&mut self, at: u64, record: &Record<'_>, evidence: Evidence) {
         let type_id = record.content.as_ref().map(|content| content.type_id);
-        let (oid, tid) = (record.oid, Some(record.tid));
+        let (oid, length, tid) = (record.oid, record.length, Some(record.tid));
         self.revisions.insert(at, Revision { oid, length, tid, type_id, evidence });
     }
 
@@ -90,7 +90,7 @@ impl Lost {
             return Ok(());
         }
         match log.record(oid, at, bound) {
-            Ok(record) => self.whole(at, 0, &record),
+            Ok(record) => self.whole(at, &record),
             Err(Error::Corrupt(_)) => {
                 let (tid, type_id, evidence) = (None, None, Evidence::Gone);
                 let gone = Revision { oid, length: 0, tid, type_id, evidence };
@@ -120,7 +120,7 @@ impl Lost {
     pub(super) fn losses(
         self,
         log: &Log,
-        newest: &OidMap<u64>,
+        newest: &OidArray<u64>,
         types: &TypeTable,
         bound: u64,
     ) -> Result<Vec<Loss>> {
@@ -131,12 +131,12 @@ impl Lost {
         let mut losses = Vec::new();
         for (at, revision) in self.revisions {
             let oid = revision.oid;
-            let stands = match newest.get(&oid) {
-                Some(&place) => Some(log.record(oid, place, bound)?),
-                None => None,
+            let place = newest.get(oid);
+            let stands = match place {
+                0 => None,
+                _ => Some(log.record(oid, place, bound)?),
             };
-            let is_newest =
-                last.get(&oid) == Some(&at) && newest.get(&oid).is_none_or(|&place| place < at);
+            let is_newest = last.get(&oid) == Some(&at) && place < at;
             let kind = if is_newest { LossKind::Revision } else { LossKind::Earlier };
             let now = match &stands {
                 None => "nothing of the object is left".to_owned(),

@@ -173,6 +173,8 @@ fn copy(
     }
     let copied_length = copier.end()?;
     let (frames, records) = (copier.frames, copier.records);
+    // Its books take as much memory as those of the verification.
+    drop(copier);
     let verification = verify(target, name, &mut |done, _| {
         progress(length.saturating_mul(2).saturating_add(done.min(length)));
     })?;

@@ -28,7 +28,7 @@ use crate::storage::file::passage::{Damaged, Passage, Spot};
 use crate::storage::file::salvage;
 use crate::storage::file::walk::Mark;
 use crate::storage::file::window::Window;
-use crate::tables::OidMap;
+use crate::tables::OidArray;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
@@ -51,8 +51,8 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Survey<'a> {
     source: &'a Source,
-    /// Where the newest good record of every object stands.
-    newest: OidMap<u64>,
+    /// Where the newest good record of every object stands; 0 where it has none.
+    newest: OidArray<u64>,
     types: TypeTable,
     /// The types that records name, and where the first one does.
     named: BTreeMap<TypeId, u64>,
@@ -144,12 +144,12 @@ impl<'a> Survey<'a> {
                 let what = format!("{}; no frame was found up to offset {}", wrong.0, place.end);
                 self.lose(LossKind::Frame, place.clone(), what, None);
                 let next = window.header(place.end)?.map_or(Tid::MAX, |header| header.tid);
-                salvage::strays(window, place, self.seen.0..=next, &mut |at, length, record| {
+                salvage::strays(window, place, self.seen.0..=next, &mut |at, record| {
                     let frame = (record.tid, at.saturating_sub(record.back));
                     // A promise repeats the tid of the transaction before it, and is none.
                     if record.tid > self.seen.0 || frame == self.seen {
                         self.seen = frame;
-                        self.lost.stray(at, length, record);
+                        self.lost.stray(at, record);
                     }
                 })
             }
@@ -246,7 +246,7 @@ impl<'a> Survey<'a> {
         self.lose(LossKind::Frame, frame.offset..frame.end(), what, Some(tid));
         for (at, record) in frame.records(&self.source.log.sums).map_while(Result::ok) {
             if kind == FrameKind::Commit {
-                self.lost.whole(at, 0, &record);
+                self.lost.whole(at, &record);
             }
         }
     }
@@ -259,12 +259,12 @@ impl<'a> Survey<'a> {
             let greatest = references.filter(|oid| *oid <= Oid::MAX).max();
             self.referred = self.referred.max(greatest.unwrap_or(Oid::new(0)));
         }
-        let known = self.newest.get(&oid).copied().unwrap_or(0);
+        let known = self.newest.get(oid);
         if record.previous > known && self.gaps.contain(record.previous) {
             self.lost.gone(&self.source.log, record.previous, oid, self.source.length)?;
         }
         if kind == FrameKind::Commit {
-            self.newest.insert(oid, at);
+            self.newest.put(oid, at);
         }
         Ok(())
     }
@@ -296,7 +296,7 @@ impl<'a> Survey<'a> {
         }
         for piece in salvage::pieces(&self.source.log.sums, at, &header, bytes) {
             match piece {
-                salvage::Piece::Good(at, length, record) => self.lost.whole(at, length, &record),
+                salvage::Piece::Good(at, record) => self.lost.whole(at, &record),
                 salvage::Piece::Bad(place, _, Some(oid)) => {
                     self.lost.bad(place.start, place.end - place.start, oid, tid);
                 }
@@ -356,7 +356,7 @@ impl Survey<'_> {
         let length = self.source.length;
         for page in 0..told.header.pages {
             for (oid, slot) in told.page(page)?.unwrap_or_default() {
-                let known = self.newest.get(&oid).copied().unwrap_or(0);
+                let known = self.newest.get(oid);
                 if slot > known && (self.gaps.contain(slot) || slot >= length) {
                     self.lost.gone(&self.source.log, slot, oid, length)?;
                 }

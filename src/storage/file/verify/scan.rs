@@ -43,7 +43,7 @@ impl<'a> Scan<'a> {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Verification> {
         let length = self.tally.report.length;
-        // Half of the way is the scan, and half the visit of all that can be reached.
+        // Half of the way is the scan, and half the visit of all that exists.
         let all = length.saturating_mul(2);
         while self.passage.is_under_way() {
             progress(self.passage.mark().0.at, all);
@@ -63,18 +63,15 @@ impl<'a> Scan<'a> {
             let what = format!("the file ends, while all below offset {proven} was durable");
             tally.find(Finding::new(FindingKind::Frame, length, what));
         }
-        let objects = tally.objects.totals().0.max(1);
-        explore(&mut tally, examiner, &mut |done| {
-            let part = (u128::from(length) * u128::from(done) / u128::from(objects)) as u64;
+        tally.report.objects = tally.objects.count();
+        let objects = u128::from(tally.report.objects.max(1));
+        explore(&mut tally, examiner, &mut |seen| {
+            let part = (u128::from(length) * u128::from(seen) / objects) as u64;
             progress(length.saturating_add(part.min(length)), all);
         })?;
         progress(all, all);
-        let log = tally.log;
-        let dangling = tally.objects.dangling(log, length, |id| tally.types.get(id))?;
         let mut report = tally.report;
-        report.findings.extend(dangling);
-        (report.objects, report.live_bytes, report.garbage_bytes) = tally.objects.totals();
-        (report.unreachable, report.unreachable_bytes) = tally.objects.unreachable();
+        report.garbage_bytes = tally.objects.bytes.saturating_sub(report.live_bytes);
         report.in_doubt = tally.promises.open().into_iter().map(|(gtid, _)| gtid).collect();
         report.open_decisions = tally.promises.decisions().len() as u64;
         report.unproven_bytes += report.log_end.saturating_sub(proven);

@@ -95,9 +95,8 @@ impl Compared {
             self.compare_promises(tally);
         }
         let covered = header.pages.saturating_mul(PAGE_SLOTS as u64);
-        let beyond = tally.objects.stored().map(|(oid, object)| (oid, object.newest));
-        let mut beyond: Vec<_> = beyond.filter(|(oid, _)| oid.number() >= covered).collect();
-        beyond.sort_unstable();
+        let beyond = tally.objects.stored().map(|(oid, object)| (oid, object.newest()));
+        let beyond: Vec<_> = beyond.filter(|(oid, _)| oid.number() >= covered).collect();
         beyond.into_iter().for_each(|(oid, newest)| differ(tally, oid, 0, newest));
         Ok(())
     }
@@ -160,8 +159,8 @@ impl Compared {
         }
         let pinned: HashSet<Oid> = self.told.tables.pinned.into_iter().collect();
         let before = |newest: u64| newest < self.told.header.scan_from;
-        let settled = tally.objects.stored().filter(|(_, object)| before(object.newest));
-        let differs = settled.filter(|(oid, object)| pinned.contains(oid) != object.pinned);
+        let settled = tally.objects.stored().filter(|(_, object)| before(object.newest()));
+        let differs = settled.filter(|(oid, object)| pinned.contains(oid) != object.is_pinned());
         let unknown = pinned.iter().filter(|&&oid| tally.objects.newest(oid) == 0);
         let mut differs: Vec<Oid> = differs.map(|(oid, _)| oid).chain(unknown.copied()).collect();
         differs.sort_unstable();
@@ -181,8 +180,7 @@ fn settle(tally: &mut Tally<'_>, oid: Oid, slot: u64, newest: u64) -> Result<()>
         return Ok(());
     }
     if let Some(record) = tally.look_up(oid, slot)? {
-        let lengths = record.content.as_ref().map(|it| it.references.bytes().len() + it.data.len());
-        tally.objects.put(slot, lengths.unwrap_or(0) as u64, &record);
+        tally.objects.put(slot, &record);
     }
     Ok(())
 }

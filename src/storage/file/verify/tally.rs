@@ -104,13 +104,7 @@ impl<'a> Tally<'a> {
         self.report.last_tid = frame.header.tid;
         let fields = self.take_fields(frame);
         let mut writes = HashSet::new();
-        let body_end = frame.offset + FrameHeader::LEN as u64 + frame.header.body_len;
-        let mut records = frame.records(&self.log.sums).peekable();
-        while let Some(record) = records.next() {
-            let end = match records.peek() {
-                Some(Ok((next, _))) => *next,
-                _ => body_end,
-            };
+        for record in frame.records(&self.log.sums) {
             match record {
                 Ok((at, record)) => {
                     let is_new = writes.insert(record.oid);
@@ -119,7 +113,7 @@ impl<'a> Tally<'a> {
                     }
                     match frame.header.kind {
                         FrameKind::Prepare => self.check_record(at, &record, is_new)?,
-                        _ => self.take_record(at, end - at, &record, is_new)?,
+                        _ => self.take_record(at, &record, is_new)?,
                     }
                 }
                 Err(wrong) => {
@@ -186,9 +180,9 @@ impl<'a> Tally<'a> {
         }
         for piece in salvage::pieces(&self.log.sums, at, &header, bytes) {
             match piece {
-                salvage::Piece::Good(place, length, record) => {
+                salvage::Piece::Good(place, record) => {
                     let is_new = self.objects.newest(record.oid) < at;
-                    self.take_record(place, length, &record, is_new)?;
+                    self.take_record(place, &record, is_new)?;
                 }
                 salvage::Piece::Bad(place, wrong, oid) => {
                     let finding = Finding::new(FindingKind::Record, place.start, wrong.0);
@@ -200,17 +194,11 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
-    /// Takes a good record, `length` bytes at `at`; `is_new`: the first of its object in its frame.
-    fn take_record(
-        &mut self,
-        at: u64,
-        length: u64,
-        record: &Record<'_>,
-        is_new: bool,
-    ) -> Result<()> {
+    /// Takes a good record, which stands at `at`; `is_new`: the first of its object in its frame.
+    fn take_record(&mut self, at: u64, record: &Record<'_>, is_new: bool) -> Result<()> {
         self.report.records += 1;
         self.check_record(at, record, is_new)?;
-        self.objects.put(at, length, record);
+        self.objects.put(at, record);
         Ok(())
     }
 
