@@ -206,7 +206,8 @@ impl Subject {
     /// Where the walk begins: at the snapshot's mark, if it is to be used and there is one.
     fn replay(&self, snapshot: bool) -> Result<Replay> {
         let sums = Sums::new(self.header.database, self.header.generation);
-        let told = index_file::read(&*self.directory, &self.name, &self.header, &sums);
+        let told =
+            index_file::read(&*self.directory, &self.name, self.options.reads, &self.header, &sums);
         let log = Log::new(self.file.clone(), self.path.clone(), sums, self.options.reads);
         let vouched = told.as_ref().map_or(FIRST_FRAME, |told| told.header.valid_upto);
         let told = match told {
