@@ -7,7 +7,8 @@ mod kit;
 mod locks;
 mod sectors;
 
-use kit::{Files, INDEX, NAME, directory, files, open, without_index, written};
+use crate::support::sim::{Kind, SimDisk};
+use kit::{Files, INDEX, NAME, directory, files, open, put, without_index, written};
 use perennial::file::MemoryDirectory;
 use perennial::format::{FIRST_FRAME, plain_sum};
 use perennial::storage::file::{FileOptions, Mode, verify};
@@ -75,6 +76,45 @@ fn a_file_shorter_than_its_snapshot_is_refused_with_both_lengths() {
         written.check(&open(directory.clone(), Mode::ReadOnly).unwrap(), complete);
         assert_eq!(files(&*directory), cut, "reading only changes nothing");
     }
+}
+
+// R4, R7: what is shown may be all there is, and is not all there was.
+#[test]
+fn a_reader_of_a_file_that_was_cut_hears_how_long_it_was() {
+    let written = written();
+    let whole = written.closed[NAME].len() as u64;
+
+    for length in (FIRST_FRAME..whole).step_by(8) {
+        let storage = open(directory(&cut(&written.closed, length)), Mode::ReadOnly).unwrap();
+        let facts = storage.facts();
+        assert_eq!(facts.durable, whole, "cut at {length}");
+        assert!(facts.log_end <= length);
+    }
+}
+
+// R4, R7: its pages know what came after its mark, and was cut off.
+#[test]
+fn a_reader_of_a_file_cut_behind_the_mark_of_its_snapshot_sees_what_precedes_the_cut() {
+    let disk = SimDisk::new();
+    let storage = Arc::new(open(Arc::new(disk.clone()), Mode::CreateNew).unwrap());
+    let oid = storage.new_oid().unwrap();
+    let (mut bases, data) = (BTreeMap::new(), |text: &str| BTreeMap::from([(oid, text.into())]));
+    put(&storage, &data("before"), &mut bases);
+    let (end, late) = (storage.facts().log_end, storage.clone());
+    let later = data("later");
+    // The mark is taken, and the pages are not copied yet.
+    disk.interrupt(Kind::Create, 0, move || {
+        put(&late, &later, &mut bases);
+    });
+    storage.write_index().unwrap();
+    assert!(storage.facts().replay_from == end && storage.facts().log_end > end);
+
+    let cut = cut(&files(&disk), end);
+    let reader = open(directory(&cut), Mode::ReadOnly).unwrap();
+
+    let snapshot = reader.snapshot().unwrap();
+    let Load::Found(found) = snapshot.load(oid).unwrap() else { panic!("it is there") };
+    assert_eq!(&*found.data, b"before");
 }
 
 #[test]

@@ -161,6 +161,33 @@ fn a_promise_made_before_is_left_in_doubt() {
     }
 }
 
+// R10: whoever opens hears it, and not whoever comes to commit.
+#[test]
+fn an_opening_whose_write_fails_opens_nothing() {
+    for nth in 0.. {
+        let disk = SimDisk::new();
+        let (storage, db) = open(&disk, false);
+        let account = account(&db, 0);
+        earn(&db, account).unwrap();
+        drop((db, disk.kill(), storage));
+        let disk = disk.kill();
+        disk.fail(Kind::Write, nth, Failure::Full, Times::Once);
+
+        let options = FileOptions { housekeeping: false, ..FileOptions::default() };
+        let opened = FileStorage::open(Arc::new(disk.clone()), NAME, options);
+
+        let failed = disk.failures() > 0;
+        match opened {
+            Ok(_) => assert!(!failed, "write {nth} failed"),
+            Err(error) => assert!(failed && error.to_string().contains(CAUSES[1]), "{error}"),
+        }
+        if !failed {
+            assert!(nth > 1, "it mends, and it seals");
+            break;
+        }
+    }
+}
+
 // R10: the housekeeper would sync, seal, zero ahead and write snapshots.
 #[test]
 fn nothing_goes_on_in_the_background() {

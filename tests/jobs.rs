@@ -1,5 +1,6 @@
 //! The laws of the job bucket.
 
+mod breaker;
 mod bucket;
 mod crashes;
 mod duties;

@@ -76,6 +76,8 @@ pub(super) struct Flag {
 struct Running {
     lane: Option<usize>,
     suspect: bool,
+    /// Whether it was started to see whether the target is back.
+    probe: bool,
     flag: Arc<Flag>,
 }
 
@@ -219,13 +221,13 @@ impl Board {
         let lane = &mut self.lanes[index];
         let Waiting { claimed, suspect } = how;
         lane.running += 1;
-        lane.breaker.started();
+        let probe = lane.breaker.started();
         let handler = lane.handler.clone();
         let deadline = handler.policy.timeout.and_then(|timeout| now.checked_add(timeout));
         let flag = Arc::new(Flag { cancelled: AtomicBool::new(false), deadline });
         self.take_off(id);
         self.suspect_runs |= suspect;
-        self.running.insert(id, Running { lane: Some(index), suspect, flag: flag.clone() });
+        self.running.insert(id, Running { lane: Some(index), suspect, probe, flag: flag.clone() });
         Picked { id, claimed, suspect, handler, flag }
     }
 }
@@ -234,11 +236,11 @@ impl Board {
 impl Board {
     /// The job runs no more.
     pub fn ended(&mut self, id: Oid, signal: Signal, now: Instant) {
-        let Some(Running { lane, suspect, .. }) = self.running.remove(&id) else { return };
+        let Some(Running { lane, suspect, probe, .. }) = self.running.remove(&id) else { return };
         self.suspect_runs &= !suspect;
         if let Some(lane) = lane.and_then(|lane| self.lanes.get_mut(lane)) {
             lane.running -= 1;
-            lane.breaker.ended(signal, &lane.handler.policy, now);
+            lane.breaker.ended(signal, probe, &lane.handler.policy, now);
         }
     }
 

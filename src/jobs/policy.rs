@@ -122,18 +122,23 @@ impl Breaker {
         }
     }
 
-    pub fn started(&mut self) {
+    /// A job is started; whether it is a probe.
+    pub fn started(&mut self) -> bool {
         self.probing = self.open.is_some();
+        self.probing
     }
 
-    pub fn ended(&mut self, signal: Signal, policy: &Policy, now: Instant) {
-        self.probing = false;
+    /// A job has ended, which was a probe or was not: one may have been started before the breaker
+    /// opened, and end while a probe is under way.
+    pub fn ended(&mut self, signal: Signal, probe: bool, policy: &Policy, now: Instant) {
+        self.probing &= !probe;
         match signal {
             Signal::Up => *self = Breaker::default(),
             Signal::Silent => {}
             Signal::Down => {
                 self.failures = self.failures.saturating_add(1);
-                if self.failures >= policy.breaker {
+                let says_more = probe || self.is_closed();
+                if says_more && self.failures >= policy.breaker {
                     self.probes = self.probes.saturating_add(1);
                     self.open =
                         now.checked_add(doubled(policy.probe, self.probes, policy.probe_cap));

@@ -302,17 +302,22 @@ pub(super) fn write_to<T>(
     })
 }
 
-/// Gives back what this process claimed and did not start: T6, in one transaction.
+/// Gives back what this process claimed and did not start: T6, in one transaction. Where that fails,
+/// it is left to the next start.
 pub(super) fn release(engine: &Engine, database: &Database, claimed: &[Oid]) -> Result<()> {
     if claimed.is_empty() {
         return Ok(());
     }
-    write_to(database, Durability::Sync, |conn| {
+    let released = write_to(database, Durability::Sync, |conn| {
         for &id in claimed {
-            if Claim::of(conn, id, engine.boot).is_ok() {
-                conn.modify(reference(id), Head::release)?;
+            match Claim::of(conn, id, engine.boot) {
+                Ok(_) => conn.modify(reference(id), Head::release)?,
+                // It was discarded meanwhile.
+                Err(Error::ClaimLost { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
-    })
+    });
+    released.inspect_err(|_| engine.lock().board.strays.extend(claimed))
 }

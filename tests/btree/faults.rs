@@ -105,7 +105,7 @@ fn an_error_in_the_middle_of_a_change_of_several_objects_fails_the_transaction()
 type Breakage = fn(&mut Node, &mut Node);
 
 /// What can be wrong with a tree: how a root and its second leaf get there, and what check says.
-const BREAKAGES: [(Breakage, &str); 12] = [
+const BREAKAGES: [(Breakage, &str); 14] = [
     (|_, leaf| leaf.entries().swap(0, 1), "its keys are out of order"),
     (|_, leaf| leaf.entries()[0].0 = 0, "it has keys that it does not answer for"),
     (|_, leaf| leaf.entries().last_mut().unwrap().0 = 1_999, "that it does not answer for"),
@@ -124,6 +124,11 @@ const BREAKAGES: [(Breakage, &str); 12] = [
         },
         "it has children, on the level of leaves",
     ),
+    (
+        |_, leaf| leaf.body = Body::Inner { level: 0, children: Vec::new() },
+        "it has children, on the level of leaves",
+    ),
+    (|root, leaf| (root.weight, leaf.weight) = (u64::MAX, u64::MAX), "bytes, and says"),
 ];
 
 /// A tree that is broken so.

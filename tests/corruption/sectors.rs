@@ -1,11 +1,18 @@
-//! Sectors that a disk zeroed, scribbled over, exchanged or wrote to a second place.
+//! Sectors that a disk zeroed, scribbled over, exchanged, wrote to a second place, or cannot read.
 
-use super::kit::{Files, NAME, Written, directory, files, open, without_index, written_of};
+use super::kit::{
+    Files, INDEX, NAME, Written, directory, files, open, without_index, written, written_of,
+};
 use crate::support::rng::Rng;
-use perennial::Error;
-use perennial::format::FrameHeader;
-use perennial::storage::Storage;
-use perennial::storage::file::Mode;
+use crate::support::scratched::Scratched;
+use perennial::file::MemoryDirectory;
+use perennial::format::{FrameHeader, PAGE_LEN, PAGES_START};
+use perennial::storage::file::{FileOptions, LossKind, Mode, Reads, recover, verify};
+use perennial::storage::{FileStorage, Storage};
+use perennial::{Error, Tid};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 const SECTOR: usize = 512;
 
@@ -101,4 +108,54 @@ fn a_sector_that_is_zeroed_scribbled_over_exchanged_or_doubled_never_becomes_dat
     }
     println!("{found} of {tried} damaged files were told from good ones");
     assert!(found * 3 > tried * 2, "{found} of {tried}");
+}
+
+/// These files, on a disk that cannot read these bytes of the index snapshot.
+fn scratched(files: &Files, bad: Range<u64>) -> Scratched {
+    let inner = MemoryDirectory::clone(&directory(files));
+    Scratched { inner, name: INDEX, bad, ..Scratched::default() }
+}
+
+// R6: who touches a map of what the disk cannot read is ended by a signal
+#[test]
+fn who_reads_by_position_maps_nothing() {
+    let written = written();
+    for (reads, maps_something) in [(Reads::Pread, false), (Reads::Map, true)] {
+        for mode in [Mode::Existing, Mode::ReadOnly] {
+            let disk = Arc::new(scratched(&written.closed, 0..0));
+            let options = FileOptions { mode, reads, housekeeping: false, ..Default::default() };
+            let storage = FileStorage::open(disk.clone(), NAME, options).unwrap();
+            written.check(&storage, 5);
+            storage.close().unwrap();
+            assert_eq!(disk.maps.load(Ordering::Relaxed) > 0, maps_something, "{reads:?} {mode:?}");
+        }
+    }
+    let disk = scratched(&written.closed, 0..0);
+    assert!(verify(&disk, NAME, &mut |_, _| {}).unwrap().is_sound());
+    assert!(recover((&disk, NAME), (&disk, "new"), &mut |_, _| {}).unwrap().is_complete());
+    assert_eq!(disk.maps.load(Ordering::Relaxed), 0, "verify and recover");
+}
+
+// R6, R7
+#[test]
+fn a_page_of_the_index_that_cannot_be_read_is_made_again_from_the_log() {
+    let written = written();
+    let page = PAGES_START..PAGES_START + PAGE_LEN as u64;
+    for mode in [Mode::Existing, Mode::ReadOnly] {
+        let disk = Arc::new(scratched(&written.closed, page.clone()));
+        let storage = open(disk, mode).unwrap();
+        let facts = storage.facts();
+        assert_eq!(facts.replay_from, facts.log_end, "the rest of it counts");
+        written.check(&storage, 5);
+    }
+
+    // What it proves counts, too.
+    let last = written.stored.last().unwrap();
+    let mut files = written.closed.clone();
+    files.get_mut(NAME).unwrap()[last.start as usize..].fill(0);
+    let disk = scratched(&files, page);
+    let recovery = recover((&disk, NAME), (&disk, "new"), &mut |_, _| {}).unwrap();
+    let frame = recovery.losses.iter().find(|loss| loss.kind == LossKind::Frame);
+    assert_eq!(frame.map(|loss| loss.offset), Some(last.start), "{:?}", recovery.losses);
+    assert!(recovery.last_tid > Tid::ZERO && recovery.last_tid < last.tid);
 }

@@ -13,6 +13,7 @@ use perennial::{
 use std::path::{Path, PathBuf};
 use std::process::{Command, abort};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// K1: durable, and nothing of it started.
 #[test]
@@ -389,4 +390,28 @@ fn an_effect_before_a_kill_is_repeated_under_the_same_key() {
     assert_eq!(effects[0].0, effects[1].0, "one key");
     assert_eq!((effects[0].1, effects[1].1), ("0", "1"), "and one crash");
     assert_empty(&home(directory.path()));
+}
+
+/// J25: nobody else gives back what this process has claimed.
+#[test]
+fn a_job_that_could_not_be_given_back_when_its_runner_stopped_is_by_the_next_start() {
+    let disk = SimDisk::new();
+    let options = FileOptions { housekeeping: false, ..FileOptions::default() };
+    let storage = FileStorage::open(Arc::new(disk.clone()), "jobs.db", options).unwrap();
+    let mut settings = Settings::default();
+    settings.cache_bytes = 0;
+    let db = Database::with_storage(Arc::new(storage), &settings);
+    let (runner, _seen) = noting(&db, RunMode::Manual);
+    enqueue(&db, &pay(1));
+    assert_eq!(only(&db).state, JobState::Claimed, "born so");
+
+    disk.fail(Kind::Read, 0, Fault::Io, Times::Once);
+    let stopped = runner.stop(Duration::ZERO, Duration::ZERO);
+
+    assert!(matches!(stopped, Err(Error::Io(_))), "{stopped:?}");
+    let (runner, seen) = noting(&db, RunMode::Manual);
+    assert_eq!(runner.run_due(), 1);
+    assert_eq!(seen.all(), [1]);
+    assert_eq!(db.jobs().stats().unwrap().counts.recovered, 0, "nobody died");
+    assert_empty(&db);
 }

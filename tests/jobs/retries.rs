@@ -12,7 +12,6 @@ use perennial::{
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -366,61 +365,4 @@ fn a_job_that_its_type_cannot_read_is_dead() {
     assert_eq!(seen.all(), [0; 0]);
     assert_eq!(only(&db).state, JobState::Dead);
     assert!(only(&db).last_error.unwrap().contains("fields changed"));
-}
-
-/// J19, smaller: an outage costs a few attempts, not one for each commit.
-#[test]
-fn while_the_target_is_down_few_jobs_are_tried_and_all_are_done_when_it_is_back() {
-    let db = Database::in_memory().unwrap();
-    let (up, tries) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (target, counted) = (up.clone(), tries.clone());
-    let probe = Duration::from_millis(40);
-    let policy = Policy { breaker: 5, probe, probe_cap: probe, ..eager() };
-    let runner = paying(&db, RunMode::Pool(1), policy, move |_, _| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        if target.load(Ordering::SeqCst) == 0 { Err("down".into()) } else { Ok(()) }
-    });
-    let begun = Instant::now();
-
-    enqueue_all(&db, 0..1_500);
-
-    let probes = begun.elapsed().as_millis() / probe.as_millis();
-    assert!(tries.load(Ordering::SeqCst) as u128 <= 5 + probes, "{probes} probes");
-    assert_eq!(db.jobs().list().unwrap().len(), 1_500);
-    let claimed = db.jobs().stats().unwrap().claimed;
-    assert!(claimed <= 1_024, "born ready while the breaker is open");
-    up.store(1, Ordering::SeqCst);
-    assert!(runner.run_until_idle(LONG));
-    assert_empty(&db);
-}
-
-/// J19: the target is asked by one job at a time until it answers.
-#[test]
-fn an_open_breaker_lets_one_probe_out_at_a_time() {
-    const DOWN: usize = 6;
-    let db = Database::in_memory().unwrap();
-    let (tries, now, most) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
-    let (tried, running, highest) = (tries.clone(), now, most.clone());
-    let probe = Duration::from_millis(1);
-    let policy = Policy { breaker: 1, probe, probe_cap: probe, ..eager() };
-    let runner = paying(&db, RunMode::Pool(4), policy, move |_, _| {
-        if tried.fetch_add(1, Ordering::SeqCst) >= DOWN {
-            return Ok(());
-        }
-        highest.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        thread::sleep(Duration::from_millis(10));
-        running.fetch_sub(1, Ordering::SeqCst);
-        Err("down".into())
-    });
-    enqueue(&db, &pay(0));
-    while db.jobs().stats().unwrap().counts.failed == 0 {
-        thread::yield_now();
-    }
-
-    enqueue_all(&db, 1..8);
-
-    assert!(runner.run_until_idle(LONG));
-    assert_eq!(most.load(Ordering::SeqCst), 1);
-    assert_eq!(tries.load(Ordering::SeqCst), DOWN + 8);
-    assert_empty(&db);
 }

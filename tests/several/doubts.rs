@@ -9,7 +9,7 @@ use perennial::file::{Access, Directory};
 use perennial::format::{Decision, Participant};
 use perennial::storage::file::FileOptions;
 use perennial::storage::{Batch, FileStorage, Storage, TwoPhase};
-use perennial::{Database, Error, Fate, GlobalId, OnDoubt, Persistent, Result};
+use perennial::{Database, Error, Fate, GlobalId, OnDoubt, Persistent, Result, Tid};
 use std::sync::Arc;
 
 /// Two files of which one is in doubt about setting its number to 1.
@@ -346,4 +346,36 @@ struct Filler(Vec<u8>);
 
 impl Persistent for Filler {
     const NAME: &'static str = "laws.Filler";
+}
+
+// T16: the search for an ended decision reads the log, and may take long.
+#[test]
+fn who_searches_for_a_decision_keeps_nobody_waiting() {
+    let disk = SimDisk::new();
+    let options = FileOptions { housekeeping: false, ..FileOptions::default() };
+    let storage = Arc::new(FileStorage::open(Arc::new(disk.clone()), "a.db", options).unwrap());
+    let batch = |gtid| {
+        let participants = vec![Participant { name: "other".into(), database: None }];
+        let mut batch = Batch::default();
+        batch.decision = Some(Decision { gtid: GlobalId::new([gtid; 16]), participants });
+        Arc::new(batch)
+    };
+    storage.commit(&batch(1)).unwrap();
+    let (told, decided) = std::sync::mpsc::channel();
+    let other = storage.clone();
+    disk.interrupt(Kind::Read, 0, move || {
+        let work = std::thread::spawn(move || told.send(other.commit(&batch(2)).is_ok()));
+        for _ in 0..500 {
+            if work.is_finished() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert!(work.is_finished(), "a commit waits for the search");
+    });
+
+    let fate = storage.decision(GlobalId::new([3; 16]), Tid::ZERO).unwrap();
+
+    assert_eq!(fate, Fate::Aborted);
+    assert!(decided.try_recv().unwrap());
 }

@@ -16,6 +16,8 @@ pub struct Scratched {
     pub bad: Range<u64>,
     /// How many bytes of that file were read.
     pub read: Arc<AtomicU64>,
+    /// How often a map of any file was asked for, and there was none.
+    pub maps: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -23,6 +25,7 @@ struct ScratchedFile {
     inner: Arc<dyn AppendFile>,
     bad: Range<u64>,
     read: Arc<AtomicU64>,
+    maps: Arc<AtomicU64>,
 }
 
 impl Directory for Scratched {
@@ -32,7 +35,8 @@ impl Directory for Scratched {
             true => (self.bad.clone(), self.read.clone()),
             false => Default::default(),
         };
-        Ok(Arc::new(ScratchedFile { inner, bad, read }))
+        let maps = self.maps.clone();
+        Ok(Arc::new(ScratchedFile { inner, bad, read, maps }))
     }
 
     pass_on! { inner: rename_new, replace, remove, names, sync, path }
@@ -49,10 +53,12 @@ impl AppendFile for ScratchedFile {
     }
 
     fn map(&self, _: u64, _: usize) -> Option<Map> {
+        self.maps.fetch_add(1, Ordering::Relaxed);
         None
     }
 
     fn map_slots(&self, _: u64, _: usize) -> Option<Slots> {
+        self.maps.fetch_add(1, Ordering::Relaxed);
         None
     }
 

@@ -115,7 +115,7 @@ impl<K: Key, V: Element> Checker<'_, K, V> {
             }
             Err(error) => self.fault(visit, &error.to_string()),
         }
-        self.facts.bytes += node.weight;
+        self.facts.bytes = self.facts.bytes.saturating_add(node.weight);
         match &node.body {
             Body::Leaf(entries) => self.leaf(visit, entries),
             Body::Inner { .. } => self.inner(visit, &node),

@@ -166,7 +166,10 @@ pub(super) fn child<K: Key, V: Element>(
     if matches!(node.body, Body::Unlinked) {
         return Err(broken(below.oid(), TAKEN_OUT));
     }
-    match parent.level().checked_sub(1) == Some(node.level()) {
+    let is_below = parent.level().checked_sub(1) == Some(node.level());
+    // Leaves are of level 0, and nothing else is: what is done with neighbours relies on it.
+    let is_leaf = matches!(node.body, Body::Leaf(_));
+    match is_below && is_leaf == (node.level() == 0) {
         true => Ok((below, node)),
         false => Err(broken(below.oid(), WRONG_LEVEL)),
     }

@@ -24,7 +24,9 @@ impl Core {
 
     pub(super) fn decision(&self, gtid: GlobalId, since: Tid) -> Result<Fate> {
         let refused = self.refuse(gtid);
-        let found = match self.decisions.lock().get(&gtid).copied() {
+        // Let go before the search, which may read all of the log.
+        let known = self.decisions.lock().get(&gtid).copied();
+        let found = match known {
             Some(offset) => Some(offset),
             None => match find(&self.generation, gtid, since)? {
                 Found::Decision(offset) => Some(offset),

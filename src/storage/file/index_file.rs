@@ -13,6 +13,7 @@
 use super::core::{Core, tell};
 use super::housekeeping::INTERVAL;
 use super::index::{Index, Slot, page_bytes};
+use super::log::Reads;
 use crate::error::{Error, Result};
 use crate::file::{Access, AppendFile, Directory, Slots};
 use crate::format::{
@@ -245,11 +246,12 @@ fn write_pages(core: &Core, file: &dyn AppendFile) -> Result<Vec<u64>> {
 pub(super) fn read(
     directory: &dyn Directory,
     name: &str,
+    reads: Reads,
     header: &FileHeader,
     sums: &Sums,
 ) -> Option<Told> {
     let file = directory.open(&name_of(name), Access::Read).ok()?;
-    match read_file(&file, header, sums) {
+    match read_file(&file, reads, header, sums) {
         Ok(told) => Some(told),
         Err(wrong) => {
             tracing::warn!(name, wrong = &*wrong.0, "the index snapshot is passed over");
@@ -258,9 +260,11 @@ pub(super) fn read(
     }
 }
 
-/// What is in the snapshot `file`, if it is one of this very database.
+/// What is in the snapshot `file`, if it is one of this very database. By position, all of it is read
+/// at once; its pages are mapped otherwise.
 pub(super) fn read_file(
     file: &Arc<dyn AppendFile>,
+    reads: Reads,
     database: &FileHeader,
     sums: &Sums,
 ) -> Result<Told, Malformed> {
@@ -293,26 +297,32 @@ pub(super) fn read_file(
         types.learn(*id, definition.clone())?;
     }
     let count = usize::try_from(header.pages).map_err(|_| "more pages than memory")? * PAGE_SLOTS;
-    let slots = match file.map_slots(PAGES_START, count) {
-        Some(slots) => slots,
-        None => read_slots(file, count)?,
+    let mapped = match reads {
+        Reads::Map => file.map_slots(PAGES_START, count),
+        Reads::Pread => None,
     };
+    let slots = mapped.or_else(|| read_slots(file, count)).ok_or("no memory for the index")?;
     let index = Index::on(slots, tables.page_sums.clone(), *sums, header.valid_upto);
     Ok(Told { header, tables, types, index })
 }
 
-fn read_slots(file: &Arc<dyn AppendFile>, count: usize) -> Result<Slots, Malformed> {
-    let slots = Slots::zeroed(count).ok_or("no memory for the index")?;
+/// The slots, read into memory; `None` where there is none. A page that cannot be read is left as
+/// zeros: its sum says that it is bad.
+fn read_slots(file: &Arc<dyn AppendFile>, count: usize) -> Option<Slots> {
+    let slots = Slots::zeroed(count)?;
     let mut page = vec![0; PAGE_LEN];
     for (number, chunk) in slots.chunks(PAGE_SLOTS).enumerate() {
         let offset = PAGES_START + (number * PAGE_LEN) as u64;
-        file.read_at(offset, &mut page).map_err(|error| Malformed::new(error.to_string()))?;
+        if let Err(error) = file.read_at(offset, &mut page) {
+            tracing::warn!(offset, %error, "a page of the index cannot be read");
+            continue;
+        }
         for (slot, bytes) in chunk.iter().zip(page.chunks_exact(8)) {
             let number = bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
             slot.store(number, Ordering::Relaxed);
         }
     }
-    Ok(slots)
+    Some(slots)
 }
 
 /// Where a replay may start, and what must be known there.

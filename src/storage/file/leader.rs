@@ -201,8 +201,8 @@ impl Core {
             if let Some(offset) = self.take_place(&mut ordered, builder.length(), room)? {
                 let (tid, end, act) = (ordered.last_tid, ordered.end, Act::Seal);
                 ordered.queue.push(Placed { builder, offset, end, tid, sync: false, act });
-                drop(self.lead(ordered, false));
-                return Ok(());
+                ordered = self.lead(ordered, false);
+                return self.check_running(&ordered);
             }
         }
     }

@@ -25,7 +25,8 @@ pub enum Reads {
     #[default]
     Map,
     /// By position, with one system call or two for each object that is not cached: every
-    /// failure is an [`Error`].
+    /// failure is an [`Error`]. Of the index snapshot all pages are read when the file is opened,
+    /// eight bytes for each object, and stay in memory.
     Pread,
 }
 

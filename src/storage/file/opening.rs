@@ -111,7 +111,7 @@ impl Subject {
         let mut replay = self.replay(true)?;
         if length < replay.vouched && self.options.accept_shorter {
             let given_out = replay.mark.next_oid;
-            replay = self.replay(false)?;
+            replay = Replay { vouched: FIRST_FRAME, ..self.replay(false)? };
             replay.mark.next_oid = replay.mark.next_oid.max(given_out);
             // It would contradict what is about to be written over the missing end.
             let failed = |error| Error::io("remove the index snapshot of", &self.path, error);
@@ -156,13 +156,12 @@ impl Subject {
             tracing::warn!(%damage, "reading from the other copy");
         }
         let (mut replay, walked) = self.walk_read_only()?;
-        if walked.mark.at < walked.proven {
-            let (at, proven) = (walked.mark.at, walked.proven);
+        let (at, proven) = (walked.mark.at, walked.proven.max(replay.vouched));
+        if at < proven {
             tracing::warn!(path = %self.path.display(), at, proven, "damaged; showing what precedes");
         }
-        replay.proven = walked.proven;
-        let length = walked.mark.at;
-        Ok(self.core(replay, walked.mark, true, None, length))
+        replay.proven = proven;
+        Ok(self.core(replay, walked.mark, true, None, at))
     }
 
     /// Walks as far as may be shown.
@@ -193,7 +192,8 @@ impl Subject {
         }
         let reached = replay.mark.at <= shown;
         let walked = replay.walk(shown)?;
-        let mut settled = reached && walked.mark.at >= walked.proven.min(shown);
+        // What was cut off may be in the pages of the snapshot.
+        let mut settled = reached && walked.mark.at >= walked.proven;
         // One that came meanwhile may have written what was read, and nothing of it is durable.
         settled &= living || !may_have_writer(&*self.directory, &self.name);
         Ok((replay, walked, settled))
@@ -206,14 +206,15 @@ impl Subject {
     /// Where the walk begins: at the snapshot's mark, if it is to be used and there is one.
     fn replay(&self, snapshot: bool) -> Result<Replay> {
         let sums = Sums::new(self.header.database, self.header.generation);
-        let told = match snapshot {
-            true => index_file::read(&*self.directory, &self.name, &self.header, &sums),
-            false => None,
-        };
+        let told =
+            index_file::read(&*self.directory, &self.name, self.options.reads, &self.header, &sums);
         let log = Log::new(self.file.clone(), self.path.clone(), sums, self.options.reads);
         let vouched = told.as_ref().map_or(FIRST_FRAME, |told| told.header.valid_upto);
         let told = match told {
-            Some(told) if self.length()? < vouched || self.leads_to(&log, &told.header)? => {
+            Some(told)
+                if snapshot
+                    && (self.length()? < vouched || self.leads_to(&log, &told.header)?) =>
+            {
                 Some(told)
             }
             _ => None,

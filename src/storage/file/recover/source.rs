@@ -47,7 +47,7 @@ impl Source {
         };
         let sums = Sums::new(header.database, header.generation);
         let told = directory.open(&name_of(name), Access::Read).ok();
-        let told = told.and_then(|file| read_file(&file, &header, &sums).ok());
+        let told = told.and_then(|file| read_file(&file, Reads::Pread, &header, &sums).ok());
         let length = file.len().map_err(|it| Error::io("measure", &path, it))?;
         let log = Log::new(file, path, sums, Reads::Pread);
         Ok(Source { log, length, header, damage, guessed, told })

@@ -14,6 +14,7 @@ use crate::file::{Access, Directory};
 use crate::format::{FileHeader, PAGE_LEN, PAGE_SLOTS, PAGES_START, Sums};
 use crate::id::{GlobalId, Oid};
 use crate::storage::file::index_file::{Told, name_of, read_file};
+use crate::storage::file::log::Reads;
 use crate::storage::file::walk::Mark;
 use std::collections::{BTreeSet, HashSet};
 use std::io::ErrorKind;
@@ -41,7 +42,7 @@ pub(super) fn read(
     let wrong = match directory.open(&name_of(name), Access::Read) {
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         Err(error) => error.to_string().into(),
-        Ok(file) => match read_file(&file, header, sums) {
+        Ok(file) => match read_file(&file, Reads::Pread, header, sums) {
             Ok(told) => {
                 return Some(Compared { told, done: false, counts: true, later: Vec::new() });
             }
