@@ -275,6 +275,38 @@ fn recovering_a_good_file_is_status_0() {
     assert!(told.out.ends_with("verdict:           all of it is recovered\n"), "{}", told.out);
 }
 
+// R1, R6
+#[test]
+fn a_torn_end_is_no_damage_to_verify_or_to_recover() {
+    let bank = Bank::new();
+    let files = tempfile::tempdir().unwrap();
+    let torn = files.path().join("bank.db");
+    let log = std::fs::read(bank.path()).unwrap();
+    std::fs::write(&torn, &log[..log.len() - 9]).unwrap();
+    let torn = torn.to_str().unwrap();
+
+    let verified = run(&["verify", torn]);
+    let recovered = run(&["recover", torn, &format!("{torn}.new")]);
+
+    assert_eq!((verified.status, recovered.status), (Some(0), Some(0)), "{recovered:?}");
+    assert!(recovered.out.contains("tail at offset"), "{}", recovered.out);
+}
+
+// R7
+#[test]
+fn whatever_is_asked_of_a_file_that_was_cut_tells_so_and_is_status_1() {
+    let bank = Bank::new().closed();
+    let log = std::fs::read(bank.path()).unwrap();
+    std::fs::write(bank.path(), &log[..log.len() - 100]).unwrap();
+
+    for command in [&["show", "1"][..], &["log"], &["log", "--json"], &["info"]] {
+        let ran = bank.run(command[0], &command[1..]);
+
+        assert_eq!(ran.status, Some(1), "{ran:?}");
+        assert!(ran.err.contains("damaged at offset"), "{ran:?}");
+    }
+}
+
 #[test]
 fn damage_in_the_way_of_another_command_is_status_1() {
     let bank = Bank::new().closed();

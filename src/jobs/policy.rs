@@ -18,28 +18,32 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// How many jobs of this kind may run at once, at least one.
+    /// How many jobs of this kind may run at once, at least one. By default as many as there are
+    /// threads.
     pub concurrency: usize,
-    /// The bound of the wait after the first failure; it doubles from one failure to the next.
+    /// The bound of the wait after the first failure; it doubles from one failure to the next. By
+    /// default one second.
     pub backoff: Duration,
-    /// What no such bound exceeds.
+    /// What no such bound exceeds, by default 15 minutes.
     pub backoff_cap: Duration,
-    /// How long after it was due a job that still fails is given up, and dead.
+    /// How long after it was due a job that still fails is given up, and dead. By default 72 hours.
     pub give_up_after: Duration,
-    /// After how many failures it is given up, whatever its age.
+    /// After how many failures it is given up, whatever its age. By default no number is enough.
     pub max_attempts: Option<u32>,
     /// How many times it may have been under way when the process died, before it is dead.
+    /// By default three times.
     pub max_crashes: u32,
-    /// After what time an attempt is told to stop: see [`Context::is_cancelled`].
+    /// After what time an attempt is told to stop; by default it is not. See [`Context::is_cancelled`].
     ///
     /// [`Context::is_cancelled`]: super::Context::is_cancelled
     pub timeout: Option<Duration>,
     /// After how many failures in a row, of whichever jobs, the kind's breaker opens: then one
-    /// job at a time is tried, until one succeeds.
+    /// job at a time is tried, until one succeeds. By default five.
     pub breaker: u32,
-    /// How long an open breaker waits before its first probe; it doubles from probe to probe.
+    /// How long an open breaker waits before its first probe; it doubles from probe to probe. By
+    /// default one second.
     pub probe: Duration,
-    /// What no such wait exceeds.
+    /// What no such wait exceeds, by default one minute.
     pub probe_cap: Duration,
     /// Whether the removal of a job that is done waits for the disk. It does not by default: a
     /// power loss may repeat what was done in about the last 100 ms.

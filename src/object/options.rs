@@ -60,25 +60,27 @@ impl Options {
         self
     }
 
-    /// What commits wait for that do not say otherwise.
+    /// What commits wait for that do not say otherwise: for the disk ([`Durability::Sync`]) unless
+    /// told.
     pub fn durability(mut self, durability: Durability) -> Options {
         self.settings.durability = durability;
         self
     }
 
-    /// What transactions see of each other.
+    /// What transactions see of each other: [`Isolation::Snapshot`] unless told.
     pub fn isolation(mut self, isolation: Isolation) -> Options {
         self.settings.isolation = isolation;
         self
     }
 
-    /// How many bytes of objects are kept decoded, counted by the length of their encoding.
+    /// How many bytes of objects are kept decoded, counted by the length of their encoding: 64
+    /// MiB unless told.
     pub fn cache_bytes(mut self, bytes: u64) -> Options {
         self.settings.cache_bytes = bytes;
         self
     }
 
-    /// How the file is read.
+    /// How the file is read: through memory maps ([`Reads::Map`]) unless told.
     pub fn reads(mut self, reads: Reads) -> Options {
         self.file.reads = reads;
         self

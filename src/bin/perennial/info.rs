@@ -1,8 +1,8 @@
 //! `perennial info`: what a file says of itself.
 
-use crate::Subject;
 use crate::json::Json;
-use crate::report::{Failure, Outcome, Report, complain};
+use crate::report::{Failure, Outcome, Report};
+use crate::{Subject, warn_of_damage};
 use perennial::format::{FIRST_FRAME, TypeDef, TypeId};
 use perennial::storage::file::FileFacts;
 use perennial::storage::{FileStorage, Load, Storage};
@@ -51,14 +51,7 @@ pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failur
         true => report.json(&info.json())?,
         false => info.print(report)?,
     }
-    let FileFacts { log_end, durable, .. } = info.facts;
-    if log_end < durable {
-        complain(format_args!(
-            "damaged at offset {log_end}, while all below {durable} was durable; this is what \
-             precedes the damage; `perennial verify` tells more"
-        ));
-    }
-    Ok(Outcome::damaged_if(log_end < durable))
+    Ok(warn_of_damage(&storage))
 }
 
 /// How many objects of each type there are.

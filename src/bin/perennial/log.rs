@@ -1,8 +1,8 @@
 //! `perennial log`: the transactions of a file.
 
-use crate::Subject;
 use crate::json::Json;
 use crate::report::{Failure, Outcome, Report};
+use crate::{Subject, warn_of_damage};
 use perennial::storage::{FileStorage, Revision, Storage, StoredTransaction};
 use perennial::{Oid, Tid};
 
@@ -25,12 +25,12 @@ pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failur
     if arguments.subject.json {
         let items = newest_first.map(|it| Ok(json(&storage, &it?, arguments.verbose)));
         report.list(items)?;
-        return Ok(Outcome::Fine);
+    } else {
+        for transaction in newest_first {
+            print(&storage, &transaction?, arguments.verbose, report)?;
+        }
     }
-    for transaction in newest_first {
-        print(&storage, &transaction?, arguments.verbose, report)?;
-    }
-    Ok(Outcome::Fine)
+    Ok(warn_of_damage(&storage))
 }
 
 /// Bytes of the objects that it stored.

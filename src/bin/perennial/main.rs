@@ -20,8 +20,8 @@ mod verify;
 use clap::{Args, Parser, Subcommand};
 use perennial::file::DiskDirectory;
 use perennial::storage::FileStorage;
-use perennial::storage::file::{FileOptions, Mode, Reads};
-use report::{Failure, Outcome, Report};
+use perennial::storage::file::{FileFacts, FileOptions, Mode, Reads};
+use report::{Failure, Outcome, Report, complain};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ enum Command {
     Log(log::Arguments),
     /// Reads the whole file and tells all that is wrong with it.
     Verify(verify::Arguments),
-    /// Copies all that is good of a damaged file into a new one, and tells all that is lost.
+    /// Copies the undamaged transactions of a file into a new one, and tells all that is lost.
     Recover(recover::Arguments),
     /// One object, printed by the shape of its type.
     Show(show::Arguments),
@@ -76,6 +76,18 @@ impl Subject {
         (options.mode, options.reads) = (Mode::ReadOnly, Reads::Pread);
         Ok(FileStorage::open(Arc::new(directory), &name, options)?)
     }
+}
+
+/// Says where a file that was read is damaged: what was told is what precedes that.
+fn warn_of_damage(storage: &FileStorage) -> Outcome {
+    let FileFacts { log_end, durable, .. } = storage.facts();
+    if log_end < durable {
+        complain(format_args!(
+            "damaged at offset {log_end}, while all below {durable} was durable; this is what \
+             precedes the damage; `perennial verify` tells more"
+        ));
+    }
+    Outcome::damaged_if(log_end < durable)
 }
 
 /// The directory of a file, and its name there.

@@ -1,10 +1,10 @@
-//! `perennial recover`: a new file with all that is good of a damaged one.
+//! `perennial recover`: a new file with the undamaged transactions of another.
 
 use crate::Subject;
 use crate::json::Json;
 use crate::report::{Failure, Outcome, Report, with_progress};
 use crate::verify;
-use perennial::storage::file::{Loss, Recovery, recover};
+use perennial::storage::file::{Loss, LossKind, Recovery, recover};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -24,8 +24,9 @@ pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failur
         true => report.json(&json(&recovery))?,
         false => print(&recovery, report)?,
     }
-    let nothing_wrong = recovery.losses.is_empty() && recovery.findings.is_empty();
-    Ok(Outcome::damaged_if(!nothing_wrong))
+    // What a crash leaves is no damage.
+    let damaged = recovery.losses.iter().any(|loss| loss.kind != LossKind::Tail);
+    Ok(Outcome::damaged_if(damaged || !recovery.findings.is_empty()))
 }
 
 fn print(recovery: &Recovery, report: &mut Report) -> Result<(), Failure> {
@@ -44,6 +45,12 @@ fn print(recovery: &Recovery, report: &mut Report) -> Result<(), Failure> {
     report.fact("transactions", recovery.frames.commits)?;
     report.fact("records", recovery.records)?;
     report.fact("objects", recovery.objects)?;
+    let of = |kind| recovery.losses.iter().filter(move |loss| loss.kind == kind);
+    let frames = of(LossKind::Frame).count() + of(LossKind::Promise).count();
+    let (older, gone): (Vec<_>, Vec<_>) =
+        of(LossKind::Revision).partition(|loss| loss.stands.is_some());
+    let (older, gone) = (older.len(), gone.len());
+    report.fact("lost", format_args!("{frames} frames; {gone} objects gone, {older} older now"))?;
     let tid = recovery.last_tid;
     report.fact("last transaction", format_args!("{} ({tid})", tid.number()))?;
     report.fact(

@@ -1,8 +1,8 @@
 //! `perennial show`: one object, by the shape that its type had when it was stored.
 
-use crate::Subject;
 use crate::json::Json;
 use crate::report::{Failure, Outcome, Report, complain, with_causes};
+use crate::{Subject, warn_of_damage};
 use perennial::format::TypeDef;
 use perennial::shape::{Shape, Value, decode_by_shape};
 use perennial::storage::{Change, Load, Revision, Snapshot, Storage};
@@ -56,7 +56,10 @@ pub fn run(arguments: &Arguments, report: &mut Report) -> Result<Outcome, Failur
         false => shown.print(report)?,
     }
     bad.iter().for_each(complain);
-    Ok(Outcome::damaged_if(bad.is_some()))
+    Ok(match warn_of_damage(&storage) {
+        Outcome::Fine => Outcome::damaged_if(bad.is_some()),
+        damaged => damaged,
+    })
 }
 
 fn find(snapshot: &dyn Snapshot, oid: Oid) -> Result<Revision<'_>, Failure> {

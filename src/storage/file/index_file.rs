@@ -270,12 +270,15 @@ pub(super) fn read_file(
 ) -> Result<Told, Malformed> {
     let unread = |error: std::io::Error| Malformed::new(error.to_string());
     let mut bytes = [0; IndexHeader::LEN];
+    let length = file.len().map_err(unread)?;
+    if length < bytes.len() as u64 {
+        return Err("it ends within its header".into());
+    }
     file.read_at(0, &mut bytes).map_err(unread)?;
     let header = IndexHeader::decode(&bytes)?;
     if (header.database, header.generation) != (database.database, database.generation) {
         return Err("it belongs to another file".into());
     }
-    let length = file.len().map_err(unread)?;
     let start = header.tables_start().ok_or("the numbers of the index header are at odds")?;
     let end = start.checked_add(header.tables_len);
     let scanned = FIRST_FRAME..=header.valid_upto;

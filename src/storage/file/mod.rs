@@ -59,6 +59,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::JoinHandle;
 use generation::{FileSnapshot, Generation};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +118,6 @@ impl Default for FileOptions {
 /// storage.close()
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct FileStorage {
     core: Arc<Core>,
     housekeeper: Mutex<Option<JoinHandle<()>>>,
@@ -142,6 +142,14 @@ pub struct FileFacts {
     pub next_oid: Oid,
     /// No object at or above was ever stored: those up to `next_oid` were given out, and not used.
     pub stored_below: Oid,
+}
+
+impl fmt::Debug for FileStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told = f.debug_struct("FileStorage");
+        told.field("path", &self.core.path()).field("database", &self.core.id());
+        told.finish_non_exhaustive()
+    }
 }
 
 impl FileStorage {

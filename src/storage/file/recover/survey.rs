@@ -281,7 +281,9 @@ impl<'a> Survey<'a> {
         let (kind, tid) = (header.kind, header.tid);
         let what = match kind {
             FrameKind::Commit => {
-                format!("{}; the transaction, of {} records, is lost", wrong.0, header.record_count)
+                let count = header.record_count;
+                let records = if count == 1 { "record" } else { "records" };
+                format!("{}; the transaction, of {count} {records}, is lost", wrong.0)
             }
             FrameKind::Seal => {
                 self.mend(place, format!("{}; a Seal, which says nothing", wrong.0), tid);
