@@ -24,7 +24,7 @@ pub(super) struct Lost {
 #[derive(Debug, Clone, Copy)]
 struct Revision {
     oid: Oid,
-    length: u64,
+    length: Option<u64>,
     tid: Option<Tid>,
     type_id: Option<TypeId>,
     evidence: Evidence,
@@ -62,16 +62,16 @@ impl Evidence {
 
 impl Lost {
     /// A good record of a transaction that is lost.
-    pub(super) fn whole(&mut self, at: u64, length: u64, record: &Record<'_>) {
-        self.good(at, length, record, Evidence::Whole);
+    pub(super) fn whole(&mut self, at: u64, length: impl Into<Option<u64>>, record: &Record<'_>) {
+        self.good(at, length.into(), record, Evidence::Whole);
     }
 
     /// A good record among bytes of which nothing else is known.
     pub(super) fn stray(&mut self, at: u64, length: u64, record: &Record<'_>) {
-        self.good(at, length, record, Evidence::Stray);
+        self.good(at, Some(length), record, Evidence::Stray);
     }
 
-    fn good(&mut self, at: u64, length: u64, record: &Record<'_>, evidence: Evidence) {
+    fn good(&mut self, at: u64, length: Option<u64>, record: &Record<'_>, evidence: Evidence) {
         let type_id = record.content.as_ref().map(|content| content.type_id);
         let (oid, tid) = (record.oid, Some(record.tid));
         self.revisions.insert(at, Revision { oid, length, tid, type_id, evidence });
@@ -79,7 +79,8 @@ impl Lost {
 
     /// A bad record, which says that it is of `oid`.
     pub(super) fn bad(&mut self, at: u64, length: u64, oid: Oid, tid: Tid) {
-        let (tid, type_id, evidence) = (Some(tid), None, Evidence::Bad);
+        let (tid, length) = (Some(tid), Some(length));
+        let (type_id, evidence) = (None, Evidence::Bad);
         self.revisions.entry(at).or_insert(Revision { oid, length, tid, type_id, evidence });
     }
 
@@ -90,10 +91,10 @@ impl Lost {
             return Ok(());
         }
         match log.record(oid, at, bound) {
-            Ok(record) => self.whole(at, 0, &record),
+            Ok(record) => self.whole(at, None, &record),
             Err(Error::Corrupt(_)) => {
                 let (tid, type_id, evidence) = (None, None, Evidence::Gone);
-                let gone = Revision { oid, length: 0, tid, type_id, evidence };
+                let gone = Revision { oid, length: None, tid, type_id, evidence };
                 // What the bad bytes say of themselves may be wrong; this is not.
                 let known = self.revisions.entry(at).or_insert(gone);
                 (known.oid, known.evidence) = (oid, Evidence::Gone);

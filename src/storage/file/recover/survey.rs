@@ -246,7 +246,7 @@ impl<'a> Survey<'a> {
         self.lose(LossKind::Frame, frame.offset..frame.end(), what, Some(tid));
         for (at, record) in frame.records(&self.source.log.sums).map_while(Result::ok) {
             if kind == FrameKind::Commit {
-                self.lost.whole(at, 0, &record);
+                self.lost.whole(at, None, &record);
             }
         }
     }
