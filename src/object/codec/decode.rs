@@ -92,7 +92,9 @@ impl<'de> Decoder<'de> {
     fn length(&mut self) -> Result<usize, Fault> {
         let length: usize = self.take()?;
         let left = self.left();
-        if length > left.saturating_add(MAX_EMPTY - self.empty) {
+        // A type may go on after it was told that there were too many.
+        let empty = MAX_EMPTY.saturating_sub(self.empty);
+        if length > left.saturating_add(empty) {
             return Err(Fault::new(format!("{length} elements in the {left} bytes left")));
         }
         Ok(length)
