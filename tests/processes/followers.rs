@@ -4,8 +4,8 @@
 use crate::support::child::{self, Child};
 use crate::support::databases::Tally;
 use perennial::file::DiskDirectory;
-use perennial::storage::FileStorage;
-use perennial::storage::file::FileOptions;
+use perennial::storage::file::{FileOptions, Mode};
+use perennial::storage::{FileStorage, Storage};
 use perennial::{Connection, Database, Durability, Error, Ref, Result, Settings, Tid, View};
 use std::io::Read;
 use std::path::Path;
@@ -210,6 +210,34 @@ fn a_refresh_shows_what_was_committed_and_running_views_stay_as_they_are() {
 
     assert_eq!(reader.refresh().unwrap(), writer.last_tid());
     assert_eq!(writer.refresh().unwrap(), writer.last_tid(), "who writes sees all at once");
+}
+
+// R9
+#[test]
+fn who_waits_for_a_transaction_at_a_reader_is_woken_when_a_refresh_shows_it() {
+    let home = tempfile::tempdir().unwrap();
+    let writer = Database::open(home.path().join(NAME)).unwrap();
+    writer.transact(|conn| raise(conn, 1)).unwrap();
+    let directory = Arc::new(DiskDirectory::new(home.path()));
+    let options = FileOptions { mode: Mode::ReadOnly, ..FileOptions::default() };
+    let reader = FileStorage::open(directory, NAME, options).unwrap();
+    let long = Duration::from_secs(20);
+    std::thread::scope(|scope| {
+        let waited = scope.spawn(|| {
+            let begun = Instant::now();
+            let shown = reader.wait_published(Tid::new(reader.last_tid().number() + 1), long);
+            (shown.unwrap(), begun.elapsed())
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        writer.transact(|conn| raise(conn, 2)).unwrap();
+        writer.sync().unwrap();
+        let begun = Instant::now();
+        while reader.refresh().unwrap() < writer.last_tid() && begun.elapsed() < long / 4 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let (shown, elapsed) = waited.join().unwrap();
+        assert!(shown && elapsed < long / 2, "{elapsed:?}");
+    });
 }
 
 // R9: what was defined, made, pinned and removed since the reader came.

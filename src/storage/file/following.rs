@@ -50,6 +50,10 @@ impl Core {
                 _ => std::thread::sleep(PAUSE),
             }
         }
+        // Under the lock: who has just looked in vain, and does not sleep yet, would sleep on.
+        let ordered = self.ordered.lock();
+        self.moved.notify_all();
+        drop(ordered);
         Ok(self.generation.last_tid())
     }
 
