@@ -4,8 +4,9 @@
 //! verdict on the log's end and `tail` for mending it; `commit` and `leader` write, while `beneath`
 //! looks whether the file is still there; `following` shows what others write; `prepare`,
 //! `promises` and `decisions` do what it takes to commit together with others; `generation`,
-//! `log` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody should
-//! wait for; `verify` looks at a whole file from outside, and `recover` copies what is good of it.
+//! `log`, `window` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody
+//! should wait for; `verify` looks at a whole file from outside, and `recover` copies what is good
+//! of it, both led over bad spots by `passage`, with `gaps` and `salvage`.
 //! Nothing here decodes an object, and no offset leaves this folder.
 //!
 //! # Invariants
