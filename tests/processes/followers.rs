@@ -3,9 +3,10 @@
 
 use crate::support::child::{self, Child};
 use crate::support::databases::Tally;
+use crate::support::sim::SimDisk;
 use perennial::file::DiskDirectory;
 use perennial::storage::file::{FileOptions, Mode};
-use perennial::storage::{FileStorage, Storage};
+use perennial::storage::{FileStorage, Storage, TwoPhase};
 use perennial::{Connection, Database, Durability, Error, Ref, Result, Settings, Tid, View};
 use std::io::Read;
 use std::path::Path;
@@ -238,6 +239,41 @@ fn who_waits_for_a_transaction_at_a_reader_is_woken_when_a_refresh_shows_it() {
         let (shown, elapsed) = waited.join().unwrap();
         assert!(shown && elapsed < long / 2, "{elapsed:?}");
     });
+}
+
+// R9, R1: what a dead writer left is shown, and a power loss may take it yet.
+#[test]
+fn a_reader_calls_durable_only_what_is_proven() {
+    let disk = SimDisk::new();
+    let open = |disk: &SimDisk, mode| {
+        let options = FileOptions { mode, housekeeping: false, ..FileOptions::default() };
+        Arc::new(FileStorage::open(Arc::new(disk.clone()), NAME, options).unwrap())
+    };
+    let commit = |db: &Database, number| {
+        db.transact(|conn| {
+            conn.set_durability(Durability::Lazy)?;
+            raise(conn, number)
+        })
+        .unwrap();
+    };
+    let writer = Database::with_storage(open(&disk, Mode::CreateNew), &Settings::default());
+    commit(&writer, 1);
+    let follower = open(&disk, Mode::ReadOnly);
+    commit(&writer, 2);
+    let last = writer.last_tid();
+    let left = disk.kill();
+    let reader = open(&left, Mode::ReadOnly);
+
+    assert_eq!((reader.last_tid(), reader.durable_mark().tid()), (last, Tid::ZERO));
+    let follower_of_the_dead = open(&left, Mode::ReadOnly);
+    assert_eq!(follower_of_the_dead.refresh().unwrap(), last);
+    assert_eq!(follower_of_the_dead.durable_mark().tid(), Tid::ZERO);
+    assert_eq!(follower.durable_mark().tid(), Tid::ZERO);
+
+    // Whoever mends it makes it durable.
+    drop(open(&left, Mode::Existing));
+    assert_eq!(reader.refresh().unwrap(), last);
+    assert_eq!(reader.durable_mark().tid(), last);
 }
 
 // R9: what was defined, made, pinned and removed since the reader came.
