@@ -11,10 +11,11 @@
 
 mod promises;
 
+use super::exhausted;
 use super::places::Places;
 use super::{
     Batch, Change, Contender, DurableMark, Load, Place, Receipt, Revision, Snapshot, Storage,
-    StoredTransaction, Transactions, TypeTable, Verdict, Write, oids_exhausted, tids_exhausted,
+    StoredTransaction, Transactions, TypeTable, Verdict, Write,
 };
 use crate::error::{Error, Result};
 use crate::format::{TypeDef, TypeId};
@@ -141,7 +142,7 @@ impl Storage for MemoryStorage {
     fn new_oid(&self) -> Result<Oid> {
         let mut state = self.open()?;
         if state.next_oid > Oid::MAX.number() {
-            return Err(oids_exhausted());
+            return Err(exhausted::oids());
         }
         state.next_oid += 1;
         Ok(Oid::new(state.next_oid - 1))
@@ -237,7 +238,7 @@ impl Shared {
             return Ok(Receipt { tid: state.last_tid(), places: Vec::new() });
         }
         let tid = state.last_tid().next(SystemTime::now());
-        let tid = tid.ok_or_else(tids_exhausted)?;
+        let tid = tid.ok_or_else(exhausted::tids)?;
         let slot = |write: Write<'_>| self.places.slot(write.oid.number());
         if batch.writes().any(|write| slot(write).is_none()) {
             return Err(Error::Exhausted("no memory to find the objects by".into()));

@@ -10,6 +10,7 @@
 //! - An oid is given out once.
 
 mod batch;
+mod exhausted;
 mod memory;
 mod places;
 mod promise;
@@ -23,7 +24,7 @@ pub use memory::MemoryStorage;
 pub use promise::{Doubt, DurableMark, Fate, Intent, OpenDecision, Promise, TwoPhase};
 pub use types::TypeTable;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::{Metadata, References, TypeDef, TypeId};
 use crate::id::{DatabaseId, GlobalId, Oid, Tid};
 use std::borrow::Cow;
@@ -278,25 +279,4 @@ pub struct StoredTransaction {
     pub metadata: Metadata,
     /// What it stored, in its order: each object once; `None` where it removed the object.
     pub records: Vec<(Oid, Option<Revision<'static>>)>,
-}
-
-/// No oid is left that was never given out.
-fn oids_exhausted() -> Error {
-    let last = Oid::MAX;
-    let what = format!(
-        "no object can be added: every oid up to {last}, the greatest, was given out, and none is \
-         given twice; what is there can be changed and removed, and new objects go into another \
-         database"
-    );
-    Error::Exhausted(what.into())
-}
-
-/// No tid is left that could follow the last one.
-fn tids_exhausted() -> Error {
-    let last = Tid::MAX.number();
-    let what = format!(
-        "nothing can be committed: the last transaction has tid {last}, the greatest; what is there \
-         can be read, and copied into a new database"
-    );
-    Error::Exhausted(what.into())
 }

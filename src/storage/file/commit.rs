@@ -20,8 +20,7 @@ use crate::format::{
 };
 use crate::id::{GlobalId, Oid, Tid};
 use crate::storage::{
-    Batch, Contender, Durability, Place, Receipt, Revision, Verdict, Write, oids_exhausted,
-    tids_exhausted,
+    Batch, Contender, Durability, Place, Receipt, Revision, Verdict, Write, exhausted,
 };
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
@@ -326,7 +325,7 @@ impl Core {
     }
 
     pub(super) fn next_tid(&self, ordered: &Ordered) -> Result<Tid> {
-        ordered.last_tid.next(SystemTime::now()).ok_or_else(tids_exhausted)
+        ordered.last_tid.next(SystemTime::now()).ok_or_else(exhausted::tids)
     }
 
     /// Waits until `tid` is published, leading where nobody else does.
@@ -368,7 +367,7 @@ impl Core {
         let next = self.next_oid.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
             (next <= Oid::MAX.number()).then(|| next + 1)
         });
-        next.map(Oid::new).map_err(|_| oids_exhausted())
+        next.map(Oid::new).map_err(|_| exhausted::oids())
     }
 }
 
