@@ -156,7 +156,8 @@ impl Engine {
 
     /// A job that was due at `now`.
     pub fn next_due(&self, now: Instant) -> Option<Picked> {
-        match self.lock().board.next(now) {
+        let next = self.lock().board.next(now);
+        match next {
             Next::Run(picked) => Some(picked),
             Next::Wait(_) => None,
         }

@@ -165,8 +165,8 @@ impl<'de> Parts<'_, 'de> {
     }
 
     /// A type may allocate this many elements at once: no more than there are bytes.
-    fn hint(&self) -> Option<usize> {
-        Some(self.left.min(self.bytes))
+    fn hint(&self) -> usize {
+        self.left.min(self.bytes)
     }
 }
 
@@ -181,7 +181,7 @@ impl<'de> de::SeqAccess<'de> for Parts<'_, 'de> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.hint()
+        Some(self.hint())
     }
 }
 
@@ -201,7 +201,7 @@ impl<'de> de::MapAccess<'de> for Parts<'_, 'de> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.hint()
+        Some(self.hint())
     }
 }
 

@@ -345,7 +345,8 @@ impl Storage for FileStorage {
     fn close(&self) -> Result<()> {
         self.core.check_process()?;
         self.core.rest.stop();
-        if let Some(housekeeper) = self.housekeeper.lock().take() {
+        let housekeeper = self.housekeeper.lock().take();
+        if let Some(housekeeper) = housekeeper {
             // Where it panicked as the leader, the storage halted, which is reported below; a
             // panic elsewhere lost nothing that closing does not do, too.
             let _ = housekeeper.join();
