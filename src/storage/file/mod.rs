@@ -148,7 +148,8 @@ impl FileStorage {
     ///
     /// # Errors
     /// [`Error::Locked`], [`Error::NotADatabase`], [`Error::Damaged`] with the file left as it
-    /// was, [`Error::InDoubt`], [`Error::Corrupt`], [`Error::Io`].
+    /// was, [`Error::InDoubt`], [`Error::Corrupt`], [`Error::Io`]; [`Error::Halted`] where the disk
+    /// refuses the Seal that an opening writes behind what it recovered.
     pub fn open(
         directory: Arc<dyn Directory>,
         name: &str,
