@@ -3,6 +3,8 @@
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations)]
 #![warn(clippy::unwrap_used)]
+// A lock in the head of a `match` is held to its end, where nobody looks for it.
+#![warn(clippy::significant_drop_in_scrutinee)]
 
 // Lowest first: a module names only modules earlier in this list (tests/tidy.rs).
 mod sync;

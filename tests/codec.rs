@@ -489,6 +489,40 @@ fn elements_without_bytes_are_bounded_in_both_directions() {
     assert!(refusal(encode(&thrice)).contains("take no bytes"), "the bound is for the whole value");
 }
 
+/// Two sequences of nothing, and never mind what is wrong with them.
+#[derive(Debug)]
+struct Careless;
+
+impl<'de> Deserialize<'de> for Careless {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Careless, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Careless;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("units, twice")
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut seq: A,
+            ) -> Result<Careless, A::Error> {
+                let _ = seq.next_element::<Vec<()>>();
+                let _ = seq.next_element::<Vec<()>>();
+                Ok(Careless)
+            }
+        }
+        deserializer.deserialize_tuple(2, Visitor)
+    }
+}
+
+// C9: who goes on after an error makes nobody panic.
+#[test]
+fn a_type_that_passes_over_errors_makes_nobody_panic() {
+    let (mut bytes, _) = encoded(&(MAX_EMPTY as u64 + 1));
+    bytes.extend([1, 0]);
+
+    assert!(refusal(decode::<Careless>(&bytes)).contains("left over"));
+}
+
 // C9: bytes beyond the value are an error too: they may be of another version.
 #[test]
 fn bytes_left_over_are_refused() {

@@ -2,9 +2,12 @@
 //! change it.
 
 use crate::support::databases::{Account, account, cents, everywhere, loose, storages, stray};
-use perennial::format::TypeDef;
+use crate::support::sim::{Failure, Kind, SimDisk, Times};
+use perennial::file::{Access, Directory};
+use perennial::format::{PAGE_SLOTS, PAGES_START, TypeDef};
 use perennial::shape::Shape;
-use perennial::storage::Batch;
+use perennial::storage::file::FileOptions;
+use perennial::storage::{Batch, FileStorage, Storage};
 use perennial::transaction::{Status, TransactionManager};
 use perennial::{
     Connection, Database, Error, Oid, Persistent, Ref, Result, RetryPolicy, Settings, Tid, codec,
@@ -294,4 +297,35 @@ fn an_object_that_refers_to_what_was_lost_can_still_be_changed() {
         let accounts = db.view(|view| Ok(view.get(loose::<Folder>(oid))?.accounts.clone()));
         assert_eq!(accounts.unwrap()[1], account);
     }
+}
+
+/// C2, C6: that nobody can say where it is does not mean that it is not there.
+#[test]
+fn a_reference_that_the_disk_lets_nobody_look_up_is_an_error_of_the_disk() {
+    let disk = SimDisk::new();
+    let open = || {
+        let options = FileOptions { housekeeping: false, ..FileOptions::default() };
+        let storage = Arc::new(FileStorage::open(Arc::new(disk.clone()), "a.db", options).unwrap());
+        (storage.clone(), Database::with_storage(storage, &Settings::default()))
+    };
+    let (storage, db) = open();
+    let account = db
+        .transact(|conn| {
+            conn.root_or_init("a", |_| Ok(Account { owner: "alice".into(), cents: 0 }))
+        })
+        .unwrap();
+    // What is new stands beyond the page of the index that is bad.
+    while storage.new_oid().unwrap().number() + 1 < PAGE_SLOTS as u64 {}
+    db.close().unwrap();
+    let index = disk.open("a.db.index", Access::Write).unwrap();
+    index.rewrite(PAGES_START, &[1]).unwrap();
+    let (_storage, db) = open();
+    disk.fail(Kind::Read, 0, Failure::Io, Times::Always);
+
+    let folder = Folder { accounts: vec![loose(account.oid())] };
+    let refused = db.transact(|conn| conn.add(folder.clone()));
+
+    assert!(matches!(refused, Err(Error::Io(_))), "{refused:?}");
+    disk.heal();
+    db.transact(|conn| conn.add(folder.clone())).unwrap();
 }

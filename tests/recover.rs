@@ -260,7 +260,7 @@ fn a_file_that_lost_its_end_is_told_how_much() {
     let recovery = recovered(&directory).unwrap();
 
     let [end] = of_kind(&recovery, LossKind::Frame)[..] else { panic!("{:?}", recovery.losses) };
-    assert_eq!((end.offset, end.length), (cut, whole - cut));
+    assert_eq!((end.offset, end.length), (cut, Some(whole - cut)));
     let lost = of_kind(&recovery, LossKind::Revision);
     assert_eq!(lost.iter().map(|it| it.oid).collect::<Vec<_>>(), [Some(Oid::new(1))]);
 }

@@ -7,7 +7,8 @@
 //! # Invariants
 //! - The boot id is drawn anew each time the database is opened: whoever claimed a job under
 //!   another one is dead.
-//! - No lock is held while the database is read or written, or foreign code runs.
+//! - No lock is held while the database is read or written, or foreign code runs; but for the first
+//!   reading, at which whoever else asks for the engine waits.
 
 use super::board::{Board, Next, Picked};
 use super::enqueue::Permit;
@@ -155,7 +156,8 @@ impl Engine {
 
     /// A job that was due at `now`.
     pub fn next_due(&self, now: Instant) -> Option<Picked> {
-        match self.lock().board.next(now) {
+        let next = self.lock().board.next(now);
+        match next {
             Next::Run(picked) => Some(picked),
             Next::Wait(_) => None,
         }

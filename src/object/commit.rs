@@ -236,6 +236,8 @@ impl<'a> Commit<'a> {
             if is_new || self.referred_before(oid, target)? {
                 continue;
             }
+            // What cannot be looked up has no place either, and here it is said why.
+            self.snapshot.load(target)?;
             let mut missing = NotFound::new(target, self.snapshot.tid());
             missing.referrer = Some(oid);
             return Err(missing.into());

@@ -22,6 +22,11 @@ pub enum Isolation {
     /// What is committed is what the same transactions would have done one after the other: one
     /// that changes something conflicts with every change of what it has read. Nothing is merged
     /// by resolvers then, since what is merged was read, too.
+    ///
+    /// Read is what was asked for by its reference, by a name of a root or in a collection. It is not
+    /// noted which objects are [pinned](crate::View::pinned), nor what the
+    /// [history](crate::View::history) of one was: who decides by that keeps something that all
+    /// who change it change, too.
     Serializable,
 }
 

@@ -124,7 +124,8 @@ impl Options {
     /// # Errors
     /// [`Error::Locked`] where another handle writes it; [`Error::AlreadyOpen`] where a copy of it
     /// is open in this process; [`Error::NotADatabase`]; [`Error::Damaged`], with the file left as
-    /// it was; [`Error::InDoubt`], naming who must be asked; [`Error::Corrupt`]; [`Error::Io`].
+    /// it was; [`Error::InDoubt`], naming who must be asked; [`Error::Corrupt`]; [`Error::Io`], and
+    /// [`Error::Halted`] where the disk refuses the last write of a recovery.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
         let on_disk = self.directory.is_none();
         let (directory, name) = match self.directory {

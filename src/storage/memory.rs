@@ -11,6 +11,7 @@
 
 mod promises;
 
+use super::exhausted;
 use super::places::Places;
 use super::{
     Batch, Change, Contender, DurableMark, Load, Place, Receipt, Revision, Snapshot, Storage,
@@ -141,7 +142,7 @@ impl Storage for MemoryStorage {
     fn new_oid(&self) -> Result<Oid> {
         let mut state = self.open()?;
         if state.next_oid > Oid::MAX.number() {
-            return Err(Error::Exhausted("no object number is left".into()));
+            return Err(exhausted::oids());
         }
         state.next_oid += 1;
         Ok(Oid::new(state.next_oid - 1))
@@ -237,7 +238,7 @@ impl Shared {
             return Ok(Receipt { tid: state.last_tid(), places: Vec::new() });
         }
         let tid = state.last_tid().next(SystemTime::now());
-        let tid = tid.ok_or_else(|| Error::Exhausted("no tid is left".into()))?;
+        let tid = tid.ok_or_else(exhausted::tids)?;
         let slot = |write: Write<'_>| self.places.slot(write.oid.number());
         if batch.writes().any(|write| slot(write).is_none()) {
             return Err(Error::Exhausted("no memory to find the objects by".into()));

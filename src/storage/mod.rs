@@ -10,6 +10,7 @@
 //! - An oid is given out once.
 
 mod batch;
+mod exhausted;
 mod memory;
 mod places;
 mod promise;

@@ -6,6 +6,7 @@
 //! # Invariants
 //! - What is refused changes nothing, and is dropped after the lock is let go.
 
+use super::contain::discard;
 use super::data_manager::{DataManager, Info};
 use super::hooks::{BeforeHook, EndHook, HookResult, When};
 use super::manager::TransactionManager;
@@ -129,12 +130,17 @@ impl Current {
     /// Makes the transaction fail with `error` as its cause, unless it has one: from now on only
     /// abort is accepted. For work whose failure nobody must overlook.
     ///
-    /// Managers are asked whether the error is retryable. Does nothing while a phase is running,
-    /// nor when the transaction is over.
+    /// Managers are asked whether the error is retryable; while they flush, the error alone. Does
+    /// nothing while a phase is running, nor when the transaction is over.
     pub fn fail(&self, error: &Error) {
-        let Ok((members, stage)) = self.state.lock().take_members("fail") else { return };
-        let cause = Cause::new(error, members.iter());
-        self.state.fail(members, stage, cause);
+        let taken = self.state.lock().take_members("fail");
+        if let Ok((members, stage)) = taken {
+            let cause = Cause::new(error, members.iter());
+            return self.state.fail(members, stage, cause);
+        }
+        let cause = Cause::new(error, std::iter::empty());
+        let spare = self.state.lock().fail_in_flush(cause);
+        discard(spare);
     }
 }
 

@@ -212,6 +212,12 @@ impl Work {
         None
     }
 
+    /// As [`fail`](Work::fail), while managers flush, and so are not here; else it does nothing.
+    #[must_use]
+    pub(super) fn fail_in_flush(&mut self, cause: Cause) -> Option<Cause> {
+        if self.stage == Stage::Flush { self.fail(cause) } else { Some(cause) }
+    }
+
     /// Forgets that the manager `id` joined.
     pub(super) fn vacate(&mut self, id: ManagerId) {
         self.seats.retain(|seat| seat.id != id);

@@ -2,6 +2,7 @@
 
 use super::nodes::{Body, Node, Numbers};
 use crate::support::databases::{loose, storages};
+use crate::support::managers::{Cell, Journal};
 use perennial::storage::{Batch, Load, Storage, Verdict};
 use perennial::{Connection, Database, Error, Oid, Result, Settings, Tid};
 use std::sync::Arc;
@@ -98,6 +99,32 @@ fn an_error_in_the_middle_of_a_change_of_several_objects_fails_the_transaction()
         assert!(matches!(error, Error::NotFound(missing) if missing.oid == leaves[1]));
         assert!(matches!(transaction.commit(), Err(Error::TransactionFailed(_))));
         transaction.abort().unwrap();
+        assert_eq!(db.view(|view| tree.get(view, &0)).unwrap(), Some(1));
+    }
+}
+
+// X6, T14: also where the change is made while managers flush, and the error goes no further
+#[test]
+fn an_error_in_the_middle_of_a_change_fails_the_transaction_also_in_a_flush() {
+    for (storage, _home) in storages() {
+        let db = Database::with_storage(storage.clone(), &Settings::default());
+        let (tree, leaves) = tree(&db);
+        remove(&storage, leaves[1]);
+        let (mut transaction, conn) = super::kit::user(&db);
+        let cell = Cell::new("a", &Journal::default());
+        cell.set(transaction.manager(), 1).unwrap();
+        cell.on_flush(move || {
+            let failed = (0..2_000).find_map(|number| tree.remove(&conn, &number).err());
+            assert!(matches!(failed, Some(Error::NotFound(_) | Error::TransactionFailed(_))));
+            false
+        });
+
+        let error = transaction.commit().unwrap_err();
+
+        let Error::TransactionFailed(failed) = &error else { panic!("{error}") };
+        assert!(failed.cause.contains(&leaves[1].to_string()), "{failed}");
+        drop(transaction);
+        assert_eq!(cell.committed(), 0);
         assert_eq!(db.view(|view| tree.get(view, &0)).unwrap(), Some(1));
     }
 }

@@ -210,7 +210,8 @@ fn when_tids_or_oids_are_used_up_that_is_an_error() {
     let mut batch = Batch::default();
     batch.remove(storage.new_oid().unwrap(), Tid::ZERO, false);
     let refused = storage.commit(&Arc::new(batch));
-    assert!(matches!(refused, Err(Error::Exhausted(_))), "{refused:?}");
+    let Err(Error::Exhausted(why)) = refused else { panic!("{refused:?}") };
+    assert!(why.contains(&Tid::MAX.number().to_string()) && why.contains("new database"), "{why}");
     storage.close().unwrap();
 
     let all = FrameHeader { next_oid: Oid::new(Oid::MAX.number()), ..forger.header() };
@@ -218,7 +219,8 @@ fn when_tids_or_oids_are_used_up_that_is_an_error() {
     assert_eq!(storage.new_oid().unwrap(), Oid::MAX);
     for _ in 0..3 {
         let refused = storage.new_oid();
-        assert!(matches!(refused, Err(Error::Exhausted(_))), "{refused:?}");
+        let Err(Error::Exhausted(why)) = refused else { panic!("{refused:?}") };
+        assert!(why.contains(&Oid::MAX.to_string()) && why.contains("another database"), "{why}");
     }
     let mut batch = Batch::default();
     batch.remove(Oid::new(u64::MAX), Tid::ZERO, false);

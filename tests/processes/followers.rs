@@ -3,9 +3,10 @@
 
 use crate::support::child::{self, Child};
 use crate::support::databases::Tally;
+use crate::support::sim::SimDisk;
 use perennial::file::DiskDirectory;
-use perennial::storage::FileStorage;
-use perennial::storage::file::FileOptions;
+use perennial::storage::file::{FileOptions, Mode};
+use perennial::storage::{FileStorage, Storage, TwoPhase};
 use perennial::{Connection, Database, Durability, Error, Ref, Result, Settings, Tid, View};
 use std::io::Read;
 use std::path::Path;
@@ -210,6 +211,69 @@ fn a_refresh_shows_what_was_committed_and_running_views_stay_as_they_are() {
 
     assert_eq!(reader.refresh().unwrap(), writer.last_tid());
     assert_eq!(writer.refresh().unwrap(), writer.last_tid(), "who writes sees all at once");
+}
+
+// R9
+#[test]
+fn who_waits_for_a_transaction_at_a_reader_is_woken_when_a_refresh_shows_it() {
+    let home = tempfile::tempdir().unwrap();
+    let writer = Database::open(home.path().join(NAME)).unwrap();
+    writer.transact(|conn| raise(conn, 1)).unwrap();
+    let directory = Arc::new(DiskDirectory::new(home.path()));
+    let options = FileOptions { mode: Mode::ReadOnly, ..FileOptions::default() };
+    let reader = FileStorage::open(directory, NAME, options).unwrap();
+    let long = Duration::from_secs(20);
+    std::thread::scope(|scope| {
+        let waited = scope.spawn(|| {
+            let begun = Instant::now();
+            let shown = reader.wait_published(Tid::new(reader.last_tid().number() + 1), long);
+            (shown.unwrap(), begun.elapsed())
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        writer.transact(|conn| raise(conn, 2)).unwrap();
+        writer.sync().unwrap();
+        let begun = Instant::now();
+        while reader.refresh().unwrap() < writer.last_tid() && begun.elapsed() < long / 4 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let (shown, elapsed) = waited.join().unwrap();
+        assert!(shown && elapsed < long / 2, "{elapsed:?}");
+    });
+}
+
+// R9, R1: what a dead writer left is shown, and a power loss may take it yet.
+#[test]
+fn a_reader_calls_durable_only_what_is_proven() {
+    let disk = SimDisk::new();
+    let open = |disk: &SimDisk, mode| {
+        let options = FileOptions { mode, housekeeping: false, ..FileOptions::default() };
+        Arc::new(FileStorage::open(Arc::new(disk.clone()), NAME, options).unwrap())
+    };
+    let commit = |db: &Database, number| {
+        db.transact(|conn| {
+            conn.set_durability(Durability::Lazy)?;
+            raise(conn, number)
+        })
+        .unwrap();
+    };
+    let writer = Database::with_storage(open(&disk, Mode::CreateNew), &Settings::default());
+    commit(&writer, 1);
+    let follower = open(&disk, Mode::ReadOnly);
+    commit(&writer, 2);
+    let last = writer.last_tid();
+    let left = disk.kill();
+    let reader = open(&left, Mode::ReadOnly);
+
+    assert_eq!((reader.last_tid(), reader.durable_mark().tid()), (last, Tid::ZERO));
+    let follower_of_the_dead = open(&left, Mode::ReadOnly);
+    assert_eq!(follower_of_the_dead.refresh().unwrap(), last);
+    assert_eq!(follower_of_the_dead.durable_mark().tid(), Tid::ZERO);
+    assert_eq!(follower.durable_mark().tid(), Tid::ZERO);
+
+    // Whoever mends it makes it durable.
+    drop(open(&left, Mode::Existing));
+    assert_eq!(reader.refresh().unwrap(), last);
+    assert_eq!(reader.durable_mark().tid(), last);
 }
 
 // R9: what was defined, made, pinned and removed since the reader came.

@@ -110,7 +110,7 @@ fn named(original: &Told, recovery: &Recovery, copy: &Told) -> Told {
 /// Whether something is told of the bytes `frame`.
 fn names(recovery: &Recovery, frame: &Range<u64>) -> bool {
     recovery.losses.iter().any(|loss| {
-        let end = loss.offset + loss.length.max(1);
+        let end = loss.offset + loss.length.unwrap_or(0).max(1);
         loss.offset < frame.end && frame.start < end
     })
 }

@@ -84,7 +84,7 @@ fn loss(loss: &Loss) -> Json {
         ("kind", Json::text(loss.kind.word())),
         ("harmless", Json::Bool(loss.is_harmless())),
         ("offset", Json::Number(loss.offset)),
-        ("length", Json::Number(loss.length)),
+        ("length", Json::option(loss.length, Json::Number)),
         ("what", Json::text(&loss.what)),
         ("certain", Json::Bool(loss.certain)),
         ("oid", Json::option(loss.oid, |oid| Json::Number(oid.number()))),

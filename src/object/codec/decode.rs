@@ -92,7 +92,9 @@ impl<'de> Decoder<'de> {
     fn length(&mut self) -> Result<usize, Fault> {
         let length: usize = self.take()?;
         let left = self.left();
-        if length > left.saturating_add(MAX_EMPTY - self.empty) {
+        // A type may go on after it was told that there were too many.
+        let empty = MAX_EMPTY.saturating_sub(self.empty);
+        if length > left.saturating_add(empty) {
             return Err(Fault::new(format!("{length} elements in the {left} bytes left")));
         }
         Ok(length)
@@ -163,8 +165,8 @@ impl<'de> Parts<'_, 'de> {
     }
 
     /// A type may allocate this many elements at once: no more than there are bytes.
-    fn hint(&self) -> Option<usize> {
-        Some(self.left.min(self.bytes))
+    fn hint(&self) -> usize {
+        self.left.min(self.bytes)
     }
 }
 
@@ -179,7 +181,7 @@ impl<'de> de::SeqAccess<'de> for Parts<'_, 'de> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.hint()
+        Some(self.hint())
     }
 }
 
@@ -199,7 +201,7 @@ impl<'de> de::MapAccess<'de> for Parts<'_, 'de> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.hint()
+        Some(self.hint())
     }
 }
 

@@ -100,14 +100,13 @@ impl<'a> Encoder<'a> {
     }
 
     /// Which variant of the enum `name` follows.
-    fn variant(&mut self, name: &'static str, index: u32) -> Result<(), Fault> {
+    fn variant(&mut self, name: &'static str, index: u32) {
         // The elements of a sequence are often alike, and their names are the same bytes.
         let is_last = |&(met, number): &Variant| number == index && std::ptr::eq(met, name);
         if !self.variants.last().is_some_and(is_last) && !self.variants.contains(&(name, index)) {
             self.variants.push((name, index));
         }
         self.number(u64::from(index));
-        Ok(())
     }
 
     /// `value`, one level deeper.
@@ -308,7 +307,7 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
         index: u32,
         _: &'static str,
     ) -> Result<(), Fault> {
-        self.variant(name, index)?;
+        self.variant(name, index);
         self.inner(&())
     }
 
@@ -329,7 +328,7 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Fault> {
-        self.variant(name, index)?;
+        self.variant(name, index);
         self.inner(value).map_err(|fault| fault.within(variant))
     }
 
@@ -357,7 +356,7 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
         _: &'static str,
         length: usize,
     ) -> Result<Parts<'b, 'a>, Fault> {
-        self.variant(name, index)?;
+        self.variant(name, index);
         self.begin(Kind::Fixed, length)
     }
 
@@ -377,7 +376,7 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
         _: &'static str,
         length: usize,
     ) -> Result<Parts<'b, 'a>, Fault> {
-        self.variant(name, index)?;
+        self.variant(name, index);
         self.begin(Kind::Fixed, length)
     }
 

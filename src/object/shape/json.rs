@@ -105,7 +105,7 @@ fn map(out: &mut String, entries: &[(Value, Value)]) {
         });
     }
     array(out, entries, |(key, value), out| {
-        array(out, &[key, value], |item, out| item.write_json(out))
+        array(out, &[key, value], |item, out| item.write_json(out));
     });
 }
 

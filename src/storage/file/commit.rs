@@ -19,7 +19,9 @@ use crate::format::{
     FIRST_FRAME, Fields, FrameBuilder, FrameKind, Malformed, RecordHead, TypeDef, TypeId,
 };
 use crate::id::{GlobalId, Oid, Tid};
-use crate::storage::{Batch, Contender, Durability, Place, Receipt, Revision, Verdict, Write};
+use crate::storage::{
+    Batch, Contender, Durability, Place, Receipt, Revision, Verdict, Write, exhausted,
+};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -323,8 +325,7 @@ impl Core {
     }
 
     pub(super) fn next_tid(&self, ordered: &Ordered) -> Result<Tid> {
-        let exhausted = || Error::Exhausted("no transaction can follow the greatest tid".into());
-        ordered.last_tid.next(SystemTime::now()).ok_or_else(exhausted)
+        ordered.last_tid.next(SystemTime::now()).ok_or_else(exhausted::tids)
     }
 
     /// Waits until `tid` is published, leading where nobody else does.
@@ -353,7 +354,8 @@ impl Core {
     /// Makes sure that `oid` has room in the index and is not given out again.
     fn take_oid(&self, oid: Oid) -> Result<()> {
         if oid > Oid::MAX {
-            return Err(Error::Exhausted(format!("object {oid} is beyond the last oid").into()));
+            let what = format!("object {oid} is beyond {}, the greatest oid", Oid::MAX);
+            return Err(Error::Exhausted(what.into()));
         }
         self.generation.index.reserve(oid)?;
         self.next_oid.fetch_max(oid.number() + 1, Ordering::AcqRel);
@@ -365,7 +367,7 @@ impl Core {
         let next = self.next_oid.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
             (next <= Oid::MAX.number()).then(|| next + 1)
         });
-        next.map(Oid::new).map_err(|_| Error::Exhausted("oids exhausted".into()))
+        next.map(Oid::new).map_err(|_| exhausted::oids())
     }
 }
 

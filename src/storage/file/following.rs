@@ -14,7 +14,7 @@ use super::core::Core;
 use super::opening::{PAUSE, TRIES, may_have_writer, note_global, take_records};
 use super::walk::{Mark, walk};
 use crate::error::{Damage, Error, Result};
-use crate::format::{Fields, Frame, FrameHeader};
+use crate::format::{Fields, Frame, FrameHeader, FrameKind};
 use crate::id::{Oid, Tid};
 use crate::sync::atomic::Ordering;
 
@@ -50,6 +50,10 @@ impl Core {
                 _ => std::thread::sleep(PAUSE),
             }
         }
+        // Under the lock: who has just looked in vain, and does not sleep yet, would sleep on.
+        let ordered = self.ordered.lock();
+        self.moved.notify_all();
+        drop(ordered);
         Ok(self.generation.last_tid())
     }
 
@@ -100,7 +104,9 @@ impl Core {
             return Ok(Sight::Damaged(walked.damage(self.path(), proven)));
         }
         self.durable.fetch_max(proven.min(shown), Ordering::AcqRel);
-        self.durable_mark.raise(self.generation.last_tid());
+        if proven >= self.ordered.lock().content_end {
+            self.durable_mark.raise(self.generation.last_tid());
+        }
         Ok(Sight::Clear)
     }
 
@@ -132,6 +138,9 @@ impl Core {
         drop((decisions, prepared));
         take_records(&self.generation, frame, &mut self.pinned.lock())?;
         self.leader.lock().chain = frame.sum;
+        if frame.header.kind != FrameKind::Seal {
+            self.ordered.lock().content_end = frame.end();
+        }
         self.next_oid.fetch_max(frame.header.next_oid.number(), Ordering::AcqRel);
         Ok(())
     }

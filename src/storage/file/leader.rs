@@ -2,7 +2,8 @@
 //!
 //! Whoever finds that nobody leads takes all frames that have a place, chains them, writes them,
 //! syncs once, publishes them in order and wakes the others. Meanwhile further frames queue up
-//! for the next leader. Every sync of the log passes through this place, one at a time.
+//! for the next leader. Every sync of the log passes through this place, one at a time, but for
+//! those of mending it before anybody is there, and of cutting its zeros off when it closes.
 //!
 //! # Invariants
 //! - Publication is in the order of the log; a synchronous commit is published after the sync

@@ -4,8 +4,9 @@
 //! verdict on the log's end and `tail` for mending it; `commit` and `leader` write, while `beneath`
 //! looks whether the file is still there; `following` shows what others write; `prepare`,
 //! `promises` and `decisions` do what it takes to commit together with others; `generation`,
-//! `log` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody should
-//! wait for; `verify` looks at a whole file from outside, and `recover` copies what is good of it.
+//! `log`, `window` and `index` read; `history` lists; `housekeeping` and `index_file` do what nobody
+//! should wait for; `verify` looks at a whole file from outside, and `recover` copies what is good
+//! of it, both led over bad spots by `passage`, with `gaps` and `salvage`.
 //! Nothing here decodes an object, and no offset leaves this folder.
 //!
 //! # Invariants
@@ -157,7 +158,8 @@ impl FileStorage {
     ///
     /// # Errors
     /// [`Error::Locked`], [`Error::NotADatabase`], [`Error::Damaged`] with the file left as it
-    /// was, [`Error::InDoubt`], [`Error::Corrupt`], [`Error::Io`].
+    /// was, [`Error::InDoubt`], [`Error::Corrupt`], [`Error::Io`]; [`Error::Halted`] where the disk
+    /// refuses the Seal that an opening writes behind what it recovered.
     pub fn open(
         directory: Arc<dyn Directory>,
         name: &str,
@@ -356,7 +358,8 @@ impl Storage for FileStorage {
     fn close(&self) -> Result<()> {
         self.core.check_process()?;
         self.core.rest.stop();
-        if let Some(housekeeper) = self.housekeeper.lock().take() {
+        let housekeeper = self.housekeeper.lock().take();
+        if let Some(housekeeper) = housekeeper {
             // Where it panicked as the leader, the storage halted, which is reported below; a
             // panic elsewhere lost nothing that closing does not do, too.
             let _ = housekeeper.join();

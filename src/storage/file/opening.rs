@@ -161,7 +161,8 @@ impl Subject {
             tracing::warn!(path = %self.path.display(), at, proven, "damaged; showing what precedes");
         }
         replay.proven = proven;
-        Ok(self.core(replay, walked.mark, true, None, at))
+        let sealed = walked.last == Some(FrameKind::Seal);
+        Ok(self.core(replay, walked.mark, sealed, None, at))
     }
 
     /// Walks as far as may be shown.
@@ -293,7 +294,9 @@ impl Subject {
         // What a reader found beyond the proven mark may still be lost; a writer has mended it.
         let durable = if lock.is_some() { mark.at } else { replay.proven };
         let durable_mark = DurableMark::default();
-        durable_mark.raise(mark.tid);
+        if durable >= content_end {
+            durable_mark.raise(mark.tid);
+        }
         Arc::new(Core {
             process: Process::this(),
             directory: self.directory,

@@ -15,8 +15,8 @@ pub struct Loss {
     pub kind: LossKind,
     /// Where it stood in the damaged file.
     pub offset: u64,
-    /// How many bytes it had there; 0 where nobody knows.
-    pub length: u64,
+    /// How many bytes it had there, where known.
+    pub length: Option<u64>,
     /// What is wrong there, and what became of it.
     pub what: Box<str>,
     /// Whether it is certain. It is not where bad bytes may say the wrong object, or may be of a
@@ -75,8 +75,8 @@ impl Loss {
         Loss { kind, offset, length, what, certain, oid, tid, type_name, stands }
     }
 
-    pub(super) fn of(self, length: u64, tid: impl Into<Option<Tid>>) -> Loss {
-        Loss { length, tid: tid.into(), ..self }
+    pub(super) fn of(self, length: impl Into<Option<u64>>, tid: impl Into<Option<Tid>>) -> Loss {
+        Loss { length: length.into(), tid: tid.into(), ..self }
     }
 
     /// Whether the new database has all that was ever promised to be in the old one.

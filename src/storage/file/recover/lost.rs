@@ -24,7 +24,7 @@ pub(super) struct Lost {
 #[derive(Debug, Clone, Copy)]
 struct Revision {
     oid: Oid,
-    length: u64,
+    length: Option<u64>,
     tid: Option<Tid>,
     type_id: Option<TypeId>,
     evidence: Evidence,
@@ -73,13 +73,14 @@ impl Lost {
 
     fn good(&mut self, at: u64, record: &Record<'_>, evidence: Evidence) {
         let type_id = record.content.as_ref().map(|content| content.type_id);
-        let (oid, length, tid) = (record.oid, record.length, Some(record.tid));
+        let (oid, length, tid) = (record.oid, Some(record.length), Some(record.tid));
         self.revisions.insert(at, Revision { oid, length, tid, type_id, evidence });
     }
 
     /// A bad record, which says that it is of `oid`.
     pub(super) fn bad(&mut self, at: u64, length: u64, oid: Oid, tid: Tid) {
-        let (tid, type_id, evidence) = (Some(tid), None, Evidence::Bad);
+        let (tid, length) = (Some(tid), Some(length));
+        let (type_id, evidence) = (None, Evidence::Bad);
         self.revisions.entry(at).or_insert(Revision { oid, length, tid, type_id, evidence });
     }
 
@@ -93,7 +94,7 @@ impl Lost {
             Ok(record) => self.whole(at, &record),
             Err(Error::Corrupt(_)) => {
                 let (tid, type_id, evidence) = (None, None, Evidence::Gone);
-                let gone = Revision { oid, length: 0, tid, type_id, evidence };
+                let gone = Revision { oid, length: None, tid, type_id, evidence };
                 // What the bad bytes say of themselves may be wrong; this is not.
                 let known = self.revisions.entry(at).or_insert(gone);
                 (known.oid, known.evidence) = (oid, Evidence::Gone);
