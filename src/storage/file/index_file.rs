@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// A snapshot no longer than this is always worth it.
-const SHORT: u64 = 1 << 20;
+const SHORT: u64 = 4 << 20;
 
 /// Pages gathered into one write.
 const GATHER_PAGES: usize = 256;
