@@ -115,5 +115,16 @@ fn shape_changed(stored: &TypeDef, here: &TypeDef) -> Error {
 }
 
 fn contradiction(id: TypeId, known: &TypeDef, other: &TypeDef) -> Malformed {
+    let (known, other) = (brief(known), brief(other));
     Malformed::new(format!("type number {} is {known}, and then {other}", id.0))
+}
+
+/// The definition in a few words: a file may contradict a long one as often as it likes.
+fn brief(definition: &TypeDef) -> TypeDef {
+    const MOST: usize = 300;
+    let cut = |text: &str| match text.split_at_checked(text.floor_char_boundary(MOST)) {
+        Some((front, rest)) if !rest.is_empty() => format!("{front}…").into(),
+        _ => text.into(),
+    };
+    TypeDef { name: cut(&definition.name), shape: cut(&definition.shape), ..*definition }
 }
