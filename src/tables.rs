@@ -1,7 +1,8 @@
 //! Tables whose keys cost one multiplication to hash: [`OidMap`], [`OidTable`], [`TypeMap`].
 //!
 //! The standard library's hash withstands keys that somebody chose so that they collide. Oids are
-//! given out in sequence, by us; the ids of types come from the compiler.
+//! given out in sequence, by us; the ids of types come from the compiler. Where oids are those of a
+//! file that may be forged, and any number of them, it is the standard library's that counts them.
 //!
 //! # Invariants
 //! - Numbers that lie a power of two apart spread as well as neighbours do.

@@ -20,7 +20,6 @@ use crate::storage::file::FrameCounts;
 use crate::storage::file::commit::DEFINITION_REACH;
 use crate::storage::file::log::Log;
 use crate::storage::file::passage::{Damaged, Spot};
-use crate::tables::OidMap;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +41,7 @@ pub(super) struct Copier<'a> {
     /// What is not written yet; it ends at `at`.
     buffer: Vec<u8>,
     /// The newest record of every object: where it stands, and its transaction.
-    places: OidMap<(u64, Tid)>,
+    places: HashMap<Oid, (u64, Tid)>,
     /// Where types were defined last.
     defined: HashMap<TypeId, u64>,
     pub(super) frames: FrameCounts,
@@ -69,7 +68,7 @@ impl<'a> Copier<'a> {
             last_tid: header.last_tid,
             at: FIRST_FRAME,
             buffer: Vec::new(),
-            places: OidMap::default(),
+            places: HashMap::new(),
             defined: HashMap::new(),
             frames: FrameCounts::default(),
             records: 0,

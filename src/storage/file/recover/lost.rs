@@ -12,8 +12,7 @@ use crate::format::{Record, TypeId};
 use crate::id::{Oid, Tid};
 use crate::storage::TypeTable;
 use crate::storage::file::log::Log;
-use crate::tables::OidMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Lost revisions, by their offsets.
 #[derive(Debug, Default)]
@@ -120,11 +119,11 @@ impl Lost {
     pub(super) fn losses(
         self,
         log: &Log,
-        newest: &OidMap<u64>,
+        newest: &HashMap<Oid, u64>,
         types: &TypeTable,
         bound: u64,
     ) -> Result<Vec<Loss>> {
-        let mut last = OidMap::default();
+        let mut last = HashMap::new();
         for (&at, revision) in &self.revisions {
             last.insert(revision.oid, at);
         }

@@ -28,8 +28,7 @@ use crate::storage::file::passage::{Damaged, Passage, Spot};
 use crate::storage::file::salvage;
 use crate::storage::file::walk::Mark;
 use crate::storage::file::window::Window;
-use crate::tables::OidMap;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 /// What a survey came to.
@@ -51,8 +50,9 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Survey<'a> {
     source: &'a Source,
-    /// Where the newest good record of every object stands.
-    newest: OidMap<u64>,
+    /// Where the newest good record of every object stands. Not in an `OidMap`: who forges a file
+    /// chooses the oids.
+    newest: HashMap<Oid, u64>,
     types: TypeTable,
     /// The types that records name, and where the first one does.
     named: BTreeMap<TypeId, u64>,

@@ -5,8 +5,7 @@
 //! - A promise is met once; from then on nothing is reserved for it.
 
 use crate::id::{GlobalId, Oid};
-use crate::tables::OidMap;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A promise as its Prepare says it.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ pub(in crate::storage::file) struct Reserved {
 }
 
 /// The transactions to which an object is promised.
-type Holders = OidMap<BTreeSet<GlobalId>>;
+type Holders = HashMap<Oid, BTreeSet<GlobalId>>;
 
 impl Reserved {
     pub(in crate::storage::file) fn insert(&mut self, gtid: GlobalId, promised: Promised) {
