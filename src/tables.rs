@@ -2,7 +2,8 @@
 //! one for all objects of a file: [`OidArray`].
 //!
 //! The standard library's hash withstands keys that somebody chose so that they collide. Oids are
-//! given out in sequence, by us; the ids of types come from the compiler.
+//! given out in sequence, by us; the ids of types come from the compiler. Whatever counts the oids of a
+//! file, which may be forged, takes another table.
 //!
 //! # Invariants
 //! - Numbers that lie a power of two apart spread as well as neighbours do.

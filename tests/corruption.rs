@@ -2,6 +2,7 @@
 //! answer; never a wrong one, never a panic, and the file as it was.
 
 mod forged;
+mod hostile;
 mod inputs;
 mod kit;
 mod locks;

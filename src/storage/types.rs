@@ -25,7 +25,8 @@ pub struct TypeTable {
 struct Inner {
     definitions: HashMap<TypeId, Arc<TypeDef>>,
     numbers: HashMap<(Box<str>, u32), TypeId>,
-    next: u32,
+    /// Greater than every number that a type has: beyond 32 bits where there is none left.
+    next: u64,
 }
 
 impl TypeTable {
@@ -44,9 +45,10 @@ impl TypeTable {
         if let Some(known) = inner.known(&key, definition) {
             return known;
         }
-        let id = TypeId(inner.next);
-        let exhausted = |wrong: Malformed| Error::Exhausted(wrong.0.into());
-        inner.insert(id, definition.clone()).map_err(exhausted)?;
+        let exhausted = |what: &str| Error::Exhausted(what.into());
+        let number = u32::try_from(inner.next);
+        let id = TypeId(number.map_err(|_| exhausted("type numbers exhausted"))?);
+        inner.insert(id, definition.clone()).map_err(|wrong| exhausted(&wrong.0))?;
         Ok(id)
     }
 
@@ -96,8 +98,7 @@ impl Inner {
             let known = self.definitions.get(other).cloned().unwrap_or_default();
             return Err(contradiction(*other, &known, &definition));
         }
-        let next = id.0.checked_add(1).ok_or("type numbers exhausted")?;
-        self.next = self.next.max(next);
+        self.next = self.next.max(u64::from(id.0) + 1);
         self.numbers.insert(key, id);
         self.definitions.insert(id, Arc::new(definition));
         Ok(())
@@ -115,5 +116,16 @@ fn shape_changed(stored: &TypeDef, here: &TypeDef) -> Error {
 }
 
 fn contradiction(id: TypeId, known: &TypeDef, other: &TypeDef) -> Malformed {
+    let (known, other) = (brief(known), brief(other));
     Malformed::new(format!("type number {} is {known}, and then {other}", id.0))
+}
+
+/// The definition in a few words: a file may contradict a long one as often as it likes.
+fn brief(definition: &TypeDef) -> TypeDef {
+    const MOST: usize = 300;
+    let cut = |text: &str| match text.split_at_checked(text.floor_char_boundary(MOST)) {
+        Some((front, rest)) if !rest.is_empty() => format!("{front}…").into(),
+        _ => text.into(),
+    };
+    TypeDef { name: cut(&definition.name), shape: cut(&definition.shape), ..*definition }
 }

@@ -7,7 +7,7 @@ use perennial::file::{Access, Directory};
 use perennial::format::{
     FIRST_FRAME, Fields, FileHeader, FrameBuilder, FrameKind, RecordHead, Sums, TypeDef, TypeId,
 };
-use perennial::storage::file::{FileOptions, Mode};
+use perennial::storage::file::{FileOptions, Mode, Recovery, recover};
 use perennial::storage::{FileStorage, Storage, TwoPhase};
 use perennial::{Error, GlobalId, Oid, OnDoubt, Tid};
 use std::sync::Arc;
@@ -24,6 +24,13 @@ struct Forger {
     chain: u64,
     end: u64,
     tid: Tid,
+}
+
+fn open(disk: &SimDisk, name: &str) -> perennial::Result<FileStorage> {
+    let options =
+        FileOptions { mode: Mode::Existing, housekeeping: false, ..FileOptions::default() };
+    let options = FileOptions { hold_in_doubt: true, ..options };
+    FileStorage::open(Arc::new(disk.clone()), name, options)
 }
 
 /// Fields that name the global transaction `number`.
@@ -84,13 +91,12 @@ impl Forger {
     }
 
     fn opened(&self) -> perennial::Result<FileStorage> {
-        let options = FileOptions {
-            mode: Mode::Existing,
-            hold_in_doubt: true,
-            housekeeping: false,
-            ..FileOptions::default()
-        };
-        FileStorage::open(Arc::new(self.disk.clone()), NAME, options)
+        open(&self.disk, NAME)
+    }
+
+    /// What recovering tells; the new file is beside this one.
+    fn recovered(&self) -> Recovery {
+        recover((&self.disk, NAME), (&self.disk, "new.db"), &mut |_, _| {}).unwrap()
     }
 
     /// Checks that the frame at `offset` keeps the file from being opened.
@@ -188,4 +194,29 @@ fn a_promise_that_is_given_again_after_it_was_taken_back_is_in_doubt_again() {
     assert_eq!(storage.in_doubt().unwrap().len(), 1);
     storage.settle(GlobalId::new([1; 16]), true).unwrap();
     assert_eq!(storage.history(Oid::new(1)).unwrap().len(), 3);
+}
+
+// The new file could not be opened.
+#[test]
+fn a_promise_with_references_to_nothing_is_not_recovered() {
+    let (mut forger, _) = Forger::new();
+    let at = forger.end;
+    forger.add_referring(FrameKind::Prepare, &of(1), &[(50, 0, 0)], &[0x80]);
+    let recovery = forger.recovered();
+
+    assert!(recovery.losses.iter().any(|loss| loss.offset == at), "{:?}", recovery.losses);
+    assert!(open(&forger.disk, "new.db").unwrap().in_doubt().unwrap().is_empty());
+}
+
+// The format has this number; nobody could give its type a name.
+#[test]
+fn a_promise_of_the_last_type_number_is_recovered_and_opened() {
+    let (mut forger, _) = Forger::new();
+    forger.add(FrameKind::Prepare, &of(1), &[(50, 0, u32::MAX)]);
+    forger.recovered();
+    let storage = open(&forger.disk, "new.db").unwrap();
+
+    assert_eq!(storage.in_doubt().unwrap().len(), 1);
+    let further = TypeDef { name: "further".into(), version: 0, shape: "u8".into() };
+    assert!(matches!(storage.intern(&further), Err(Error::Exhausted(_))));
 }

@@ -154,6 +154,16 @@ impl Shape {
         self.children().into_iter().for_each(|child| child.define(found));
     }
 
+    /// Bytes of the names that a value of this shape repeats, but for those of its parts.
+    fn own_names(&self) -> usize {
+        match self {
+            Shape::Struct(name, fields) => {
+                name.as_ref().map_or(0, |name| name.len()) + fields.own_names()
+            }
+            _ => 0,
+        }
+    }
+
     fn children(&self) -> Vec<&Shape> {
         match self {
             Shape::Scalar(_) | Shape::Ref | Shape::Same(_) | Shape::Opaque => Vec::new(),
@@ -169,6 +179,14 @@ impl Shape {
 }
 
 impl Fields {
+    /// Bytes of the names that a value of these fields repeats.
+    fn own_names(&self) -> usize {
+        match self {
+            Fields::Unit | Fields::Positions(_) => 0,
+            Fields::Names(fields) => fields.iter().map(|(name, _)| name.len()).sum(),
+        }
+    }
+
     fn shapes(&self) -> Vec<&Shape> {
         match self {
             Fields::Unit => Vec::new(),

@@ -38,8 +38,17 @@ struct Book<'s> {
     /// Whether an opaque part took the rest.
     ended: Cell<bool>,
     /// How many more parts there may be: a made-up shape could have exponentially many without
-    /// taking a byte.
+    /// taking a byte. One with long names counts for several.
     left: Cell<usize>,
+}
+
+impl Book<'_> {
+    /// Takes note of a part that has so many bytes of names.
+    fn count<E: Error>(&self, names: usize) -> Result<(), E> {
+        let left = self.left.get().checked_sub(1 + names / 64);
+        self.left.set(left.ok_or_else(|| E::custom("too many parts"))?);
+        Ok(())
+    }
 }
 
 /// A value of this shape is to be read.
@@ -69,8 +78,7 @@ impl<'de> DeserializeSeed<'de> for Reading<'_> {
         if self.book.ended.get() {
             return Ok(Value::Opaque(Vec::new()));
         }
-        let left = self.book.left.get().checked_sub(1);
-        self.book.left.set(left.ok_or_else(|| D::Error::custom("too many parts"))?);
+        self.book.count(self.shape.own_names())?;
         match self.shape {
             Shape::Scalar(scalar) => read_scalar(*scalar, from),
             Shape::Ref => Ref::<()>::deserialize(from).map(|found| Value::Ref(found.oid())),
@@ -172,6 +180,7 @@ impl<'de> Visitor<'de> for Reading<'_> {
             .ok()
             .and_then(|index| variants.get(index))
             .ok_or_else(|| A::Error::custom(format!("the enum has no variant {index}")))?;
+        self.book.count(name.len() + fields.own_names())?;
         let parts = Parts { reading: self, shapes: fields.shapes() };
         let parts = from.tuple_variant(parts.shapes.len(), parts)?;
         Ok(Value::Variant(name.clone(), content(fields, parts)))

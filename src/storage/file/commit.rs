@@ -16,7 +16,8 @@ use super::housekeeping::LARGE_FRAME;
 use super::pending::{Batches, Upcoming};
 use crate::error::{Error, Result};
 use crate::format::{
-    FIRST_FRAME, Fields, FrameBuilder, FrameKind, Malformed, RecordHead, TypeDef, TypeId,
+    FIRST_FRAME, Fields, FrameBuilder, FrameKind, MAX_VARINT, Malformed, RecordHead, TypeDef,
+    TypeId,
 };
 use crate::id::{GlobalId, Oid, Tid};
 use crate::storage::{
@@ -232,12 +233,23 @@ impl Core {
         self.define(types_of(batch))
     }
 
+    /// Bytes that suffice for the definitions of all types of the batch.
+    pub(super) fn definitions_len(&self, batch: &Batch) -> Result<u64> {
+        const NUMBERS: usize = 6 * MAX_VARINT;
+        let length = |id| {
+            let TypeDef { name, shape, .. } = &*self.definition(id)?;
+            Ok((NUMBERS + name.len() + shape.len()) as u64)
+        };
+        types_of(batch).into_iter().map(length).sum()
+    }
+
     fn define(&self, ids: Vec<TypeId>) -> Result<Vec<(TypeId, TypeDef)>> {
-        let unknown =
-            |id: TypeId| Error::InvalidArgument(format!("type {} is unknown", id.0).into());
-        ids.into_iter()
-            .map(|id| Ok((id, (*self.types.get(id).ok_or_else(|| unknown(id))?).clone())))
-            .collect()
+        ids.into_iter().map(|id| Ok((id, (*self.definition(id)?).clone()))).collect()
+    }
+
+    fn definition(&self, id: TypeId) -> Result<Arc<TypeDef>> {
+        let unknown = || Error::InvalidArgument(format!("type {} is unknown", id.0).into());
+        self.types.get(id).ok_or_else(unknown)
     }
 
     /// The ordered section: compares the bases, gives the frame its tid and its place.

@@ -11,7 +11,7 @@ use super::core::{Act, Core, State};
 use super::generation::Generation;
 use super::history::frame_before;
 use crate::error::Result;
-use crate::format::{Coordinator, FIRST_FRAME, FrameKind};
+use crate::format::{Coordinator, FIRST_FRAME, FrameHeader, FrameKind, Malformed};
 use crate::id::{GlobalId, Tid};
 use crate::storage::{Fate, OpenDecision};
 
@@ -35,8 +35,7 @@ impl Core {
             },
         };
         if let Some(offset) = found {
-            let header = self.generation.log.header(offset, self.generation.published_end())?;
-            return Ok(Fate::Committed(header.tid));
+            return Ok(Fate::Committed(self.deciding(gtid, offset)?.tid));
         }
         let forgotten = self.header.forgot_before > since;
         Ok(if refused && !forgotten { Fate::Aborted } else { Fate::Unknown })
@@ -63,13 +62,21 @@ impl Core {
 
     pub(super) fn open_decisions(&self) -> Result<Vec<OpenDecision>> {
         let open: Vec<_> = self.decisions.lock().iter().map(|(&gtid, &at)| (gtid, at)).collect();
+        open.into_iter().map(|(gtid, offset)| self.deciding(gtid, offset)).collect()
+    }
+
+    /// The decision of `gtid` that the books have at `offset`; they may be those of an index
+    /// snapshot, and the log knows better.
+    fn deciding(&self, gtid: GlobalId, offset: u64) -> Result<OpenDecision> {
         let (log, end) = (&self.generation.log, self.generation.published_end());
-        let read = |(gtid, offset)| {
-            let tid = log.header(offset, end)?.tid;
-            let participants = log.fields(offset, end)?.participants;
-            Ok(OpenDecision { gtid, tid, participants })
-        };
-        open.into_iter().map(read).collect()
+        let (FrameHeader { kind, tid, .. }, fields) =
+            (log.header(offset, end)?, log.fields(offset, end)?);
+        let participants = fields.participants;
+        if kind != FrameKind::Commit || fields.gtid != Some(gtid) || participants.is_empty() {
+            let what = format!("the frame does not decide the transaction {gtid}");
+            return Err(log.corrupt(offset, Malformed::new(what)));
+        }
+        Ok(OpenDecision { gtid, tid, participants })
     }
 
     pub(super) fn end_decision(&self, gtid: GlobalId) -> Result<()> {

@@ -104,7 +104,7 @@ impl Generation {
 
     /// Where the record before this one stands, which itself stands at `offset`; 0 for none.
     pub(super) fn earlier(&self, offset: u64, record: &Record<'_>) -> Result<u64> {
-        if record.previous >= offset {
+        if record.previous >= self.frame_of(offset, record)? {
             return Err(self.log.corrupt(offset, "a record before its previous one".into()));
         }
         Ok(record.previous)
@@ -112,10 +112,13 @@ impl Generation {
 
     /// What the transaction that stored this record says of itself.
     pub(super) fn fields_of(&self, offset: u64, record: &Record<'_>) -> Result<Fields> {
-        let frame = offset
-            .checked_sub(record.back)
-            .ok_or_else(|| self.log.corrupt(offset, "a record before its frame".into()))?;
-        self.log.fields(frame, self.published_end())
+        self.log.fields(self.frame_of(offset, record)?, self.published_end())
+    }
+
+    /// Where the frame of the record at `offset` starts.
+    pub(super) fn frame_of(&self, offset: u64, record: &Record<'_>) -> Result<u64> {
+        let frame = offset.checked_sub(record.back);
+        frame.ok_or_else(|| self.log.corrupt(offset, "a record before its frame".into()))
     }
 
     /// The place of the record at `offset`.

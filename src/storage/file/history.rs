@@ -13,8 +13,12 @@ pub(super) fn changes(generation: &Generation, oid: Oid) -> Result<Vec<Change>> 
     let last = generation.last_tid();
     let mut changes = Vec::new();
     let mut next = generation.record_as_of(oid, last)?;
+    // Each frame ends before the next: who forges them cannot have one text told many times.
+    let mut bound = generation.published_end();
     while let Some((offset, record)) = next {
-        let metadata = generation.fields_of(offset, &record)?.metadata;
+        let frame = generation.frame_of(offset, &record)?;
+        let metadata = generation.log.fields(frame, bound)?.metadata;
+        bound = frame;
         let size = record.content.as_ref().map(|content| content.data.len() as u64);
         changes.push(Change { tid: record.tid, metadata, size });
         next = match generation.earlier(offset, &record)? {

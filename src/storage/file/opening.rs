@@ -140,7 +140,7 @@ impl Subject {
         let sealed = clean && end > FIRST_FRAME || walked.last == Some(FrameKind::Seal);
         let core = self.core(replay, walked.mark, sealed, lock, length);
         // Before anything is written: a promise that cannot be taken up refuses the file as it is.
-        prepared.values().try_for_each(|&offset| core.take_up(offset))?;
+        core.take_up(&prepared)?;
         if !clean {
             let marks = (walked.proven, end, length);
             tail::mend(&*core.directory, &core.name, &core.generation.log, marks)?;

@@ -19,9 +19,10 @@ use super::generation::Generation;
 use super::promises::Letter;
 use super::window::Window;
 use crate::error::{Error, Result};
-use crate::format::{Fields, FrameKind, Malformed, Record};
+use crate::format::{Fields, FrameKind, MAX_VARINT, Malformed, Record};
 use crate::id::{GlobalId, Tid};
 use crate::storage::{Batch, Doubt, Intent, Promise, Receipt, Verdict};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -46,8 +47,7 @@ impl Core {
                 Ok(bases) => bases,
                 Err(contenders) => return Ok(Verdict::Conflicts(contenders)),
             };
-            let mut letter = self.letter(batch, &bases, intent)?;
-            if let Some(end) = self.order_prepare(&mut letter, &bases)? {
+            if let Some((letter, end)) = self.order_prepare(batch, bases, intent)? {
                 self.await_end(end)?;
                 let (core, letter) = (self.clone(), Some(letter));
                 return Ok(Verdict::Passed(Box::new(FilePromise { core, letter })));
@@ -55,11 +55,16 @@ impl Core {
         }
     }
 
-    fn letter(&self, batch: &Arc<Batch>, bases: &Bases, intent: &Intent) -> Result<Letter> {
-        let fields = self.finishing(batch, intent.gtid)?;
-        let finish = build(FrameKind::Commit, &fields, batch, &bases.writes)?;
-        let Intent { gtid, coordinator } = intent.clone();
-        Ok(Letter { gtid, coordinator, offset: 0, batch: batch.clone(), finish })
+    /// How much of the file is kept free for the frame that keeps a promise, where that of the
+    /// Prepare is of this length.
+    fn room(&self, batch: &Batch, prepared: u64) -> Result<u64> {
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        // The definitions push the records on, and the number grows that leads back from each. A
+        // little more, for the frames without records that ask nobody.
+        let numbers = (MAX_VARINT * batch.len()) as u64;
+        Ok(prepared + self.definitions_len(batch)? + numbers + 1024)
     }
 
     /// What the frame says that keeps a promise. It names all its types: by then, where they are
@@ -69,45 +74,54 @@ impl Core {
         Ok(Fields { metadata, types, gtid: Some(gtid), ..Fields::default() })
     }
 
-    /// The ordered section: where the Prepare ends; `None` where a base was overtaken.
-    fn order_prepare(&self, letter: &mut Letter, bases: &Bases) -> Result<Option<u64>> {
-        let batch = &letter.batch;
+    /// The ordered section: the promise, and where its Prepare ends; `None` where a base was
+    /// overtaken.
+    fn order_prepare(
+        &self,
+        batch: &Arc<Batch>,
+        bases: Bases,
+        intent: &Intent,
+    ) -> Result<Option<(Letter, u64)>> {
+        let Intent { gtid, coordinator } = intent.clone();
         let fields = Fields {
             types: self.undefined_types(batch)?,
-            coordinator: letter.coordinator.clone(),
+            coordinator,
             reads: batch.reads.clone(),
-            ..self.finishing(batch, letter.gtid)?
+            ..self.finishing(batch, gtid)?
         };
         let builder = build(FrameKind::Prepare, &fields, batch, &bases.writes)?;
-        let room = letter.room();
+        let room = self.room(batch, builder.length())?;
         let mut ordered = self.ordered.lock();
         let offset = loop {
             self.check_open(&ordered)?;
-            if self.overtaken(&ordered, batch, bases)? {
+            if self.overtaken(&ordered, batch, &bases)? {
                 return Ok(None);
             }
-            if !ordered.promises.reserve(letter.gtid, batch, room) {
-                let gtid = letter.gtid;
+            if !ordered.promises.reserve(gtid, batch, room) {
                 let what = format!("something is promised to the transaction {gtid} already");
                 return Err(Error::InvalidArgument(what.into()));
             }
             if batch.is_empty() {
                 // Nothing to bring back after a crash: the reservation is all.
-                return Ok(Some(0));
+                break 0;
             }
             let placed = self.take_place(&mut ordered, builder.length(), 0);
             match placed {
                 Ok(Some(offset)) => break offset,
                 // The section was left: others may have been faster, or wait for what is free again.
-                _ => ordered.promises.release(letter.gtid),
+                _ => ordered.promises.release(gtid),
             }
             self.moved.notify_all();
             placed?;
         };
-        letter.offset = offset;
-        let (tid, end, act) = (ordered.last_tid, ordered.end, Act::Prepare(letter.gtid));
+        let (batch, bases) = (batch.clone(), bases.writes);
+        let letter = Letter { gtid, offset, batch, bases, room };
+        if offset == 0 {
+            return Ok(Some((letter, 0)));
+        }
+        let (tid, end, act) = (ordered.last_tid, ordered.end, Act::Prepare(gtid));
         self.enqueue(ordered, Placed { builder, offset, end, tid, sync: true, act }, &fields);
-        Ok(Some(end))
+        Ok(Some((letter, end)))
     }
 }
 
@@ -130,13 +144,13 @@ impl Core {
         }
         let batch = &letter.batch;
         let fields = self.finishing(batch, letter.gtid)?;
-        let builder = letter.finish.clone();
+        let builder = build(FrameKind::Commit, &fields, batch, &letter.bases)?;
         let starts = builder.record_starts().to_vec();
         let mut ordered = self.ordered.lock();
         let (tid, offset) = loop {
             self.check_open(&ordered)?;
             let tid = self.next_tid(&ordered)?;
-            if let Some(offset) = self.take_place(&mut ordered, builder.length(), letter.room())? {
+            if let Some(offset) = self.take_place(&mut ordered, builder.length(), letter.room)? {
                 break (tid, offset);
             }
         };
@@ -208,27 +222,46 @@ impl Core {
                 ordered.promises.parked().map(|letter| (letter.gtid, letter.offset)).collect()
             }
         };
-        let end = self.generation.published_end();
+        let (log, end) = (&self.generation.log, self.generation.published_end());
         let doubt = |(gtid, offset)| {
-            let Fields { coordinator, metadata, .. } = self.generation.log.fields(offset, end)?;
+            let fields = log.fields(offset, end)?;
+            check_promise(gtid, log.header(offset, end)?.kind, &fields)
+                .map_err(|wrong| log.corrupt(offset, wrong))?;
+            let Fields { coordinator, metadata, .. } = fields;
             Ok(Doubt { gtid, coordinator, note: metadata.note, offset })
         };
         prepared.into_iter().map(doubt).collect()
     }
 
-    /// Reserves again what the Prepare at `offset` had reserved when the file was open before.
-    pub(super) fn take_up(&self, offset: u64) -> Result<()> {
+    /// Reserves again what these Prepares had reserved when the file was open before.
+    pub(super) fn take_up(&self, prepared: &BTreeMap<GlobalId, u64>) -> Result<()> {
+        let mut window = Window::new(&self.generation.log, self.generation.published_end());
+        let mut places: Vec<_> = prepared.iter().map(|(&gtid, &offset)| (offset, gtid)).collect();
+        // As they stand, so that the window moves over the file once.
+        places.sort_unstable();
+        places
+            .into_iter()
+            .try_for_each(|(offset, gtid)| self.take_up_one(&mut window, gtid, offset))
+    }
+
+    fn take_up_one(&self, window: &mut Window<'_>, gtid: GlobalId, offset: u64) -> Result<()> {
         let generation = &self.generation;
         let wrong = |wrong| generation.log.corrupt(offset, wrong);
-        let mut window = Window::new(&generation.log, generation.published_end());
         let frame = window.frame(offset)?.map_err(wrong)?;
-        let Fields { metadata, gtid, coordinator, reads, .. } =
-            Fields::decode(frame.fields()).map_err(wrong)?;
-        let gtid = gtid.ok_or_else(|| wrong("a Prepare without a global id".into()))?;
+        let fields = Fields::decode(frame.fields()).map_err(wrong)?;
+        check_promise(gtid, frame.header.kind, &fields).map_err(wrong)?;
+        let Fields { metadata, mut reads, .. } = fields;
+        // Each revision is read once, however often it is named.
+        reads.sort_unstable();
+        reads.dedup();
         let mut batch = Batch::default();
         (batch.metadata, batch.reads) = (metadata, reads);
+        let mut written = HashSet::new();
         for record in frame.records(&generation.log.sums) {
             let (at, record) = record.map_err(wrong)?;
+            if !written.insert(record.oid) {
+                return Err(wrong("it stores an object twice".into()));
+            }
             add(&mut batch, generation, at, &record)?;
         }
         let batch = Arc::new(batch);
@@ -242,12 +275,23 @@ impl Core {
             let what = "the promise is about what was changed since, or promised to another";
             return Err(wrong(what.into()));
         };
-        let letter = self.letter(&batch, &bases, &Intent { gtid, coordinator });
-        let letter = Letter { offset, ..letter.map_err(at_fault)? };
+        let room = self.room(&batch, frame.length()).map_err(at_fault)?;
         let mut ordered = self.ordered.lock();
-        ordered.promises.reserve(gtid, &batch, letter.room());
-        ordered.promises.park(letter);
+        ordered.promises.reserve(gtid, &batch, room);
+        let bases = bases.writes;
+        ordered.promises.park(Letter { gtid, offset, batch, bases, room });
         Ok(())
+    }
+}
+
+/// Checks that a frame is the promise to `gtid` that the books say it is: they may be those of an
+/// index snapshot, and the log knows better.
+fn check_promise(gtid: GlobalId, kind: FrameKind, fields: &Fields) -> Result<(), Malformed> {
+    match kind == FrameKind::Prepare && fields.gtid == Some(gtid) {
+        true => Ok(()),
+        false => {
+            Err(Malformed::new(format!("the frame promises nothing to the transaction {gtid}")))
+        }
     }
 }
 

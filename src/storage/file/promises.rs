@@ -6,7 +6,6 @@
 //! - An object that is to be written is promised to one transaction at most, and relied on by no
 //!   other meanwhile.
 
-use crate::format::{Coordinator, FrameBuilder};
 use crate::id::{GlobalId, Oid};
 use crate::storage::Batch;
 use crate::storage::promise::Refusals;
@@ -18,20 +17,13 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Letter {
     pub(super) gtid: GlobalId,
-    pub(super) coordinator: Option<Coordinator>,
     /// Where its Prepare stands; 0 for a batch that writes nothing, and needs none.
     pub(super) offset: u64,
     pub(super) batch: Arc<Batch>,
-    /// The frame that keeps the promise, but for its place.
-    pub(super) finish: FrameBuilder,
-}
-
-impl Letter {
+    /// Where the newest records stand of the objects that it would store.
+    pub(super) bases: Vec<u64>,
     /// How much of the file is kept free for it.
-    pub(super) fn room(&self) -> u64 {
-        // A little more, for the frames without records that ask nobody.
-        if self.batch.is_empty() { 0 } else { self.finish.length() + 1024 }
-    }
+    pub(super) room: u64,
 }
 
 /// Everything that is not settled, and everything that was given up here.

@@ -22,6 +22,25 @@ pub(super) enum Piece<'a> {
     Bad(Range<u64>, Malformed, Option<Oid>),
 }
 
+/// How many bytes may yet be summed up where a record only might stand. Forged ones can claim at
+/// every place to be one, up to the end: nobody has the time to try them all.
+#[derive(Debug)]
+struct Patience(usize);
+
+impl Patience {
+    /// For a search among so many bytes.
+    fn with(bytes: usize) -> Patience {
+        Patience(bytes.saturating_mul(16))
+    }
+
+    /// Whether it covers so many more.
+    fn covers(&mut self, bytes: usize) -> bool {
+        let left = self.0.checked_sub(bytes);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+}
+
 /// The records in `frame`, whose header is good and which stands at `at`.
 pub(super) fn pieces<'a>(
     sums: &Sums,
@@ -34,17 +53,25 @@ pub(super) fn pieces<'a>(
     let body = body.get(..length).unwrap_or(body);
     let place = |start: usize| at + (FrameHeader::LEN + start) as u64;
     let mut start = header.fields_len as usize;
-    let mut pieces = Vec::new();
+    let (mut pieces, mut patience) = (Vec::new(), Patience::with(body.len()));
+    let mut try_at = |start: usize| {
+        let rest = body.get(start..).unwrap_or_default();
+        match Record::probe(rest) {
+            Ok((length, _)) if length <= rest.len() && !patience.covers(length) => {
+                Err("too many bytes that could be records".into())
+            }
+            _ => record_at(sums, at, header, body, start),
+        }
+    };
     while start < body.len() {
-        match record_at(sums, at, header, body, start) {
+        match try_at(start) {
             Ok(record) => {
                 let length = record.length;
                 pieces.push(Piece::Good(place(start), record));
                 start += length.max(1) as usize;
             }
             Err(wrong) => {
-                let is_good = |&next: &usize| record_at(sums, at, header, body, next).is_ok();
-                let next = candidates(body, start + 1, header).find(is_good);
+                let next = candidates(body, start + 1, header).find(|&next| try_at(next).is_ok());
                 let next = next.unwrap_or(body.len());
                 let claimed = Record::claim(body.get(start..).unwrap_or_default());
                 let claimed = claimed.filter(|&oid| oid < header.next_oid);
@@ -91,6 +118,8 @@ pub(super) fn strays(
     take: &mut dyn FnMut(u64, &Record<'_>),
 ) -> Result<()> {
     let sums = window.log().sums;
+    let all = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
+    let mut patience = Patience::with(all);
     let mut at = place.start;
     while at < place.end {
         let room = usize::try_from(place.end - at).unwrap_or(usize::MAX);
@@ -102,7 +131,11 @@ pub(super) fn strays(
             continue;
         }
         let length = match Record::probe(front) {
-            Ok((length, back)) if length <= room && began(&place, at, back) => length,
+            Ok((length, back))
+                if length <= room && began(&place, at, back) && patience.covers(length) =>
+            {
+                length
+            }
             _ => {
                 at += 1;
                 continue;

@@ -12,8 +12,8 @@ use crate::format::{Record, TypeId};
 use crate::id::{Oid, Tid};
 use crate::storage::TypeTable;
 use crate::storage::file::log::Log;
-use crate::tables::{OidArray, OidMap};
-use std::collections::BTreeMap;
+use crate::tables::OidArray;
+use std::collections::{BTreeMap, HashMap};
 
 /// Lost revisions, by their offsets.
 #[derive(Debug, Default)]
@@ -125,7 +125,7 @@ impl Lost {
         types: &TypeTable,
         bound: u64,
     ) -> Result<Vec<Loss>> {
-        let mut last = OidMap::default();
+        let mut last = HashMap::new();
         for (&at, revision) in &self.revisions {
             last.insert(revision.oid, at);
         }

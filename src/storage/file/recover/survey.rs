@@ -232,6 +232,13 @@ impl<'a> Survey<'a> {
         if !records.iter().all(|(_, record)| oids.insert(record.oid)) {
             return Err("it stores an object twice".into());
         }
+        if kind == FrameKind::Prepare {
+            // An opening that takes the promise up reads them.
+            let contents = records.iter().filter_map(|(_, record)| record.content.as_ref());
+            contents
+                .flat_map(|content| content.references.iter())
+                .try_for_each(|it| it.map(drop))?;
+        }
         for (id, definition) in &fields.types {
             self.types.learn(*id, definition.clone())?;
         }

@@ -9,13 +9,13 @@
 
 use crate::format::{Fields, FrameKind};
 use crate::id::{GlobalId, Oid};
-use crate::storage::file::verify::Promised;
-use std::collections::{BTreeMap, HashSet};
+use crate::storage::file::verify::{Promised, Reserved};
+use std::collections::HashSet;
 
 /// Open promises, by the transactions to which they were given.
 #[derive(Debug, Default)]
 pub(super) struct Unsettled {
-    open: BTreeMap<GlobalId, Promised>,
+    reserved: Reserved,
 }
 
 impl Unsettled {
@@ -33,24 +33,22 @@ impl Unsettled {
             FrameKind::Prepare | FrameKind::Abort => true,
             _ => false,
         };
-        let own = fields.gtid.filter(|_| settles).and_then(|gtid| self.open.remove(&gtid));
+        let own = fields.gtid.filter(|_| settles).and_then(|gtid| self.reserved.remove(gtid));
         let reads: HashSet<Oid> = fields.reads.iter().map(|&(oid, _)| oid).collect();
         let mut refuted = Vec::new();
         // The same transaction cannot be promised anything twice.
         refuted.extend(own.filter(|_| kind == FrameKind::Prepare).map(|promised| promised.at));
-        self.open.retain(|_, promised| {
-            let met = promised.excludes(writes, &reads).is_some();
-            refuted.extend(met.then_some(promised.at));
-            !met
-        });
+        for gtid in self.reserved.meet(None, writes, &reads).into_keys() {
+            refuted.extend(self.reserved.remove(gtid).map(|promised| promised.at));
+        }
         if let (FrameKind::Prepare, Some(gtid)) = (kind, fields.gtid) {
-            self.open.insert(gtid, Promised { at, writes: writes.clone(), reads });
+            self.reserved.insert(gtid, Promised { at, writes: writes.clone(), reads });
         }
         refuted
     }
 
     /// Those that are in doubt in the end.
     pub(super) fn in_doubt(&self) -> Vec<GlobalId> {
-        self.open.keys().copied().collect()
+        self.reserved.open().keys().copied().collect()
     }
 }

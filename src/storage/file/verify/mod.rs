@@ -17,13 +17,14 @@ mod finding;
 mod graph;
 mod objects;
 mod promises;
+mod reserved;
 mod scan;
 mod snapshot;
 mod tally;
 
 pub use finding::{Finding, FindingKind};
 pub use graph::{Examined, Examiner};
-pub(super) use promises::Promised;
+pub(super) use reserved::{Promised, Reserved};
 
 use super::create::read_header;
 use super::log::{Log, Reads};

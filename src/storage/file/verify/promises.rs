@@ -4,6 +4,7 @@
 //! - One entry for every promise that is not settled, and every decision without its end.
 //! - Where something was lost, what contradicts it may be what settled it, and is no finding.
 
+use super::reserved::{Promised, Reserved};
 use crate::format::{Fields, FrameKind};
 use crate::id::{GlobalId, Oid};
 use std::collections::{BTreeMap, HashSet};
@@ -11,38 +12,14 @@ use std::collections::{BTreeMap, HashSet};
 /// Open promises and decisions, by their transactions.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
-    open: BTreeMap<GlobalId, Promised>,
+    reserved: Reserved,
     decisions: BTreeMap<GlobalId, u64>,
-}
-
-/// A promise as its Prepare says it.
-#[derive(Debug)]
-pub(in crate::storage::file) struct Promised {
-    /// Where the Prepare stands.
-    pub(in crate::storage::file) at: u64,
-    /// The objects that it would store, and those that it relies on.
-    pub(in crate::storage::file) writes: HashSet<Oid>,
-    pub(in crate::storage::file) reads: HashSet<Oid>,
-}
-
-impl Promised {
-    /// An object that nobody else may write, or rely on, before the promise is settled, and that is
-    /// among these.
-    pub(in crate::storage::file) fn excludes(
-        &self,
-        writes: &HashSet<Oid>,
-        reads: &HashSet<Oid>,
-    ) -> Option<Oid> {
-        let reserved = |oid: &&Oid| self.writes.contains(oid) || self.reads.contains(oid);
-        let written = writes.iter().find(reserved);
-        written.or_else(|| reads.iter().find(|oid| self.writes.contains(oid))).copied()
-    }
 }
 
 impl Promises {
     /// Where the open promises stand.
     pub(super) fn open(&self) -> Vec<(GlobalId, u64)> {
-        self.open.iter().map(|(&gtid, promised)| (gtid, promised.at)).collect()
+        self.reserved.open().iter().map(|(&gtid, promised)| (gtid, promised.at)).collect()
     }
 
     /// Where the decisions without an end stand.
@@ -68,11 +45,11 @@ impl Promises {
         };
         match kind {
             FrameKind::Prepare => {
-                if self.open.remove(&gtid).is_some() && !doubtful {
+                if self.reserved.remove(gtid).is_some() && !doubtful {
                     wrong.push(format!("something is promised to the transaction {gtid} already"));
                 }
                 wrong.extend(self.meet(Some(gtid), &writes, &reads, doubtful));
-                self.open.insert(gtid, Promised { at, writes, reads });
+                self.reserved.insert(gtid, Promised { at, writes, reads });
             }
             FrameKind::Commit => {
                 if fields.participants.is_empty() {
@@ -82,7 +59,7 @@ impl Promises {
                 }
                 wrong.extend(self.meet(Some(gtid), &writes, &reads, doubtful));
             }
-            FrameKind::Abort => drop(self.open.remove(&gtid)),
+            FrameKind::Abort => drop(self.reserved.remove(gtid)),
             FrameKind::End => drop(self.decisions.remove(&gtid)),
             FrameKind::Seal | FrameKind::Later(_) => {}
         }
@@ -91,13 +68,13 @@ impl Promises {
 
     /// Ends a promise by a commit, which must store what was promised.
     fn keep(&mut self, gtid: GlobalId, writes: &HashSet<Oid>) -> Option<String> {
-        let promised = self.open.remove(&gtid)?;
+        let promised = self.reserved.remove(gtid)?;
         let kept = promised.writes == *writes;
         let what = || format!("it stores something else than was promised to {gtid}");
         (!kept).then(what)
     }
 
-    /// Ends the promises that a frame of transaction `own` contradicts; what is wrong with that.
+    /// Takes in that a frame of transaction `own` contradicts promises; what is wrong with that.
     fn meet(
         &mut self,
         own: Option<GlobalId>,
@@ -105,15 +82,15 @@ impl Promises {
         reads: &HashSet<Oid>,
         doubtful: bool,
     ) -> Vec<String> {
-        let mut wrong = Vec::new();
-        self.open.retain(|&gtid, promised| {
-            let met = promised.excludes(writes, reads).filter(|_| own != Some(gtid));
-            let Some(oid) = met else { return true };
-            wrong.push(format!("it is about object {oid}, which is promised to {gtid}"));
-            // Without the losses it would be wrong; with them, this is how the promise ended.
-            !doubtful
-        });
-        if doubtful { Vec::new() } else { wrong }
+        let met = self.reserved.meet(own, writes, reads);
+        if doubtful {
+            // Without the losses it would be wrong; with them, this is how the promises ended.
+            met.keys().for_each(|&gtid| drop(self.reserved.remove(gtid)));
+            return Vec::new();
+        }
+        let met = met.into_iter();
+        met.map(|(gtid, oid)| format!("it is about object {oid}, which is promised to {gtid}"))
+            .collect()
     }
 }
 
