@@ -300,7 +300,8 @@ fn a_job_that_is_too_large_is_refused_and_a_large_one_kept_apart() {
     let runner = runner.mode(RunMode::Manual).start().unwrap();
 
     runner.run_due();
-    let written = storage.history(id).unwrap()[0].size.unwrap();
+    // Where the machine is slow, the second attempt was due at once, and the job is gone already.
+    let written = storage.history(id).unwrap().iter().find_map(|change| change.size).unwrap();
     assert!(written < 100, "a claim and a failure do not rewrite the letter");
     assert!(runner.run_until_idle(LONG));
     assert_eq!(lengths.try_iter().collect::<Vec<_>>(), [60 << 10; 2]);
