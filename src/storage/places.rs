@@ -10,8 +10,8 @@ use crate::file::Slots;
 use crate::sync::OnceLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// Slots of the first chunk; few for a checker, so that it sees the array grow.
-const FIRST_CHUNK: u64 = if cfg!(shuttle) { 2 } else { 1 << 16 };
+/// Slots of the first chunk; few for a checker or an interpreter, so that it sees the array grow.
+const FIRST_CHUNK: u64 = if cfg!(any(shuttle, miri)) { 2 } else { 1 << 16 };
 
 /// Numbers; 0 where none was stored. Of the memory, only the pages that are touched cost any.
 #[derive(Debug)]
